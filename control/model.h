@@ -22,7 +22,11 @@
 
 struct model;
 
-enum model_owner { OWNER_CONFIG, OWNER_KUBERNETES, OWNER_API };
+enum model_owner {
+	OWNER_CONFIG,
+	OWNER_KUBERNETES,
+	OWNER_API
+};
 
 enum service_type {
 	SERVICE_CLUSTER_IP,
@@ -38,10 +42,10 @@ struct model_backend {
 	bool ready;
 	bool serving;
 	bool terminating;
-	bool local;	 /* nodeName is ours */
+	bool local;      /* nodeName is ours */
 	bool in_cluster; /* chosen for the cluster list */
-	bool in_local;	 /* chosen for the local list */
-	char *node;	 /* may be NULL; so may zone and target */
+	bool in_local;   /* chosen for the local list */
+	char *node;      /* may be NULL; so may zone and target */
 	char *zone;
 	char *target; /* "namespace/pod" */
 };
@@ -86,8 +90,8 @@ struct model_node {
 	struct ip_addr *internal_ips;
 	struct ip_addr *external_ips;
 	struct ip_prefix *pod_cidrs;
-	char *zone;	   /* topology.kubernetes.io/zone, may be NULL */
-	bool deleting;	   /* deletionTimestamp */
+	char *zone;         /* topology.kubernetes.io/zone, may be NULL */
+	bool deleting;      /* deletionTimestamp */
 	bool to_be_deleted; /* the cluster autoscaler's taint */
 };
 
@@ -114,22 +118,28 @@ void model_node_free(struct model_node *n);
 
 /* The first complete state of a source is in the model: with every awaited source complete, the
  * reconciler starts to publish services. Called once a source; later calls do nothing. */
-enum model_source_id { SOURCE_SERVICES, SOURCE_ENDPOINTS, SOURCE_NODE, SOURCE_SERVICE_CIDRS, SOURCES };
+enum model_source_id {
+	SOURCE_SERVICES,
+	SOURCE_ENDPOINTS,
+	SOURCE_NODE,
+	SOURCE_SERVICE_CIDRS,
+	SOURCES
+};
 void model_source_await(struct model *m, enum model_source_id id);
 void model_source_complete(struct model *m, enum model_source_id id);
 
 /* How a watched resource fares; shown by readyz, metrics and status. Strings are copied. */
 struct model_source_status {
-	const char *path;      /* "/api/v1/services" */
-	const char *phase;     /* "Disabled", "Listing", "Watching", "BackOff" */
-	const char *rv;	       /* last resourceVersion */
+	const char *path;       /* "/api/v1/services" */
+	const char *phase;      /* "Disabled", "Listing", "Watching", "BackOff" */
+	const char *rv;         /* last resourceVersion */
 	const char *last_error; /* NULL: none since the last success */
 	uint64_t lists, watches, events, bookmarks, errors, unknown_events;
 	int64_t last_activity_ms; /* monotonic milliseconds */
 	uint32_t objects;
 };
-void model_source_report(struct model *m, enum model_source_id id,
-	const struct model_source_status *st);
+void model_source_report(
+	struct model *m, enum model_source_id id, const struct model_source_status *st);
 
 /* An object, or a part of it, was refused: shown by name until it is set again without fault or
  * removed. field is a JSON path ("spec.ports[1].port"); all strings are copied. Calling with

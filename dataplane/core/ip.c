@@ -11,8 +11,7 @@
 #include "core/ip.h"
 
 /* inet_pton refuses leading zeros and inet_aton reads them as octal; Kubernetes means decimal. */
-static int
-parse_v4(const char *text, uint32_t *out)
+static int parse_v4(const char *text, uint32_t *out)
 {
 	uint32_t value = 0;
 	int octets = 0;
@@ -41,8 +40,7 @@ parse_v4(const char *text, uint32_t *out)
 	return 0;
 }
 
-int
-ip_parse(const char *text, struct ip_addr *out)
+int ip_parse(const char *text, struct ip_addr *out)
 {
 	struct in6_addr v6;
 	uint32_t v4;
@@ -61,8 +59,7 @@ ip_parse(const char *text, struct ip_addr *out)
 	return 0;
 }
 
-int
-ip_prefix_parse(const char *text, struct ip_prefix *out)
+int ip_prefix_parse(const char *text, struct ip_prefix *out)
 {
 	char addr[IP_TEXT_MAX];
 	const char *slash;
@@ -89,8 +86,7 @@ ip_prefix_parse(const char *text, struct ip_prefix *out)
 	return 0;
 }
 
-char *
-ip_format(const struct ip_addr *a, char buf[IP_TEXT_MAX])
+char *ip_format(const struct ip_addr *a, char buf[IP_TEXT_MAX])
 {
 	if (ip_family(a) == IP_V4)
 		inet_ntop(AF_INET, &a->words[3], buf, IP_TEXT_MAX);
@@ -99,8 +95,7 @@ ip_format(const struct ip_addr *a, char buf[IP_TEXT_MAX])
 	return buf;
 }
 
-char *
-ip_prefix_format(const struct ip_prefix *p, char buf[IP_PREFIX_TEXT_MAX])
+char *ip_prefix_format(const struct ip_prefix *p, char buf[IP_PREFIX_TEXT_MAX])
 {
 	char addr[IP_TEXT_MAX];
 
@@ -108,8 +103,7 @@ ip_prefix_format(const struct ip_prefix *p, char buf[IP_PREFIX_TEXT_MAX])
 	return buf;
 }
 
-void
-ip_prefix_mask(struct ip_prefix *p)
+void ip_prefix_mask(struct ip_prefix *p)
 {
 	unsigned keep = p->len + (p->family == IP_V4 ? 96u : 0u);
 
@@ -120,8 +114,7 @@ ip_prefix_mask(struct ip_prefix *p)
 	}
 }
 
-bool
-ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a)
+bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a)
 {
 	struct ip_prefix masked = {.addr = *a, .len = p->len, .family = p->family};
 
@@ -131,32 +124,28 @@ ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a)
 	return ip_equal(&masked.addr, &p->addr);
 }
 
-bool
-ip_is_loopback(const struct ip_addr *a)
+bool ip_is_loopback(const struct ip_addr *a)
 {
 	if (ip_family(a) == IP_V4)
 		return a->bytes[12] == 127;
 	return a->dwords[0] == 0 && a->words[2] == 0 && a->words[3] == htonl(1);
 }
 
-bool
-ip_is_link_local(const struct ip_addr *a)
+bool ip_is_link_local(const struct ip_addr *a)
 {
 	if (ip_family(a) == IP_V4)
 		return a->bytes[12] == 169 && a->bytes[13] == 254;
 	return a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
 }
 
-bool
-ip_is_multicast(const struct ip_addr *a)
+bool ip_is_multicast(const struct ip_addr *a)
 {
 	if (ip_family(a) == IP_V4)
 		return (a->bytes[12] & 0xf0) == 0xe0;
 	return a->bytes[0] == 0xff;
 }
 
-const char *
-ip_proto_name(uint8_t proto, char buf[12])
+const char *ip_proto_name(uint8_t proto, char buf[12])
 {
 	switch (proto) {
 	case IP_PROTO_TCP:
@@ -174,8 +163,7 @@ ip_proto_name(uint8_t proto, char buf[12])
 	return buf;
 }
 
-uint8_t
-ip_proto_parse(const char *text)
+uint8_t ip_proto_parse(const char *text)
 {
 	static const struct {
 		const char *name;

@@ -14,13 +14,17 @@
 #include <stdint.h>
 #include <string.h>
 
-enum ip_family { IP_V4 = 0, IP_V6 = 1, IP_FAMILIES = 2 };
+enum ip_family {
+	IP_V4 = 0,
+	IP_V6 = 1,
+	IP_FAMILIES = 2
+};
 
-#define IP_PROTO_ICMP	1
-#define IP_PROTO_TCP	6
-#define IP_PROTO_UDP	17
+#define IP_PROTO_ICMP   1
+#define IP_PROTO_TCP    6
+#define IP_PROTO_UDP    17
 #define IP_PROTO_ICMPV6 58
-#define IP_PROTO_SCTP	132
+#define IP_PROTO_SCTP   132
 
 struct ip_addr {
 	union {
@@ -37,19 +41,17 @@ struct ip_prefix {
 	uint8_t family;
 };
 
-#define IP_TEXT_MAX	   46 /* INET6_ADDRSTRLEN */
+#define IP_TEXT_MAX        46 /* INET6_ADDRSTRLEN */
 #define IP_PREFIX_TEXT_MAX (IP_TEXT_MAX + 4)
 
-static inline struct ip_addr
-ip_from_v4(uint32_t be)
+static inline struct ip_addr ip_from_v4(uint32_t be)
 {
 	struct ip_addr a = {.words = {0, 0, htonl(0xffff), be}};
 
 	return a;
 }
 
-static inline struct ip_addr
-ip_from_v6(const void *bytes)
+static inline struct ip_addr ip_from_v6(const void *bytes)
 {
 	struct ip_addr a;
 
@@ -57,34 +59,29 @@ ip_from_v6(const void *bytes)
 	return a;
 }
 
-static inline enum ip_family
-ip_family(const struct ip_addr *a)
+static inline enum ip_family ip_family(const struct ip_addr *a)
 {
 	return a->dwords[0] == 0 && a->words[2] == htonl(0xffff) ? IP_V4 : IP_V6;
 }
 
 /* The IPv4 address in network order; only for IP_V4. */
-static inline uint32_t
-ip_v4(const struct ip_addr *a)
+static inline uint32_t ip_v4(const struct ip_addr *a)
 {
 	return a->words[3];
 }
 
-static inline bool
-ip_equal(const struct ip_addr *a, const struct ip_addr *b)
+static inline bool ip_equal(const struct ip_addr *a, const struct ip_addr *b)
 {
 	return a->dwords[0] == b->dwords[0] && a->dwords[1] == b->dwords[1];
 }
 
 /* Byte order, so IPv4 (mapped) sorts together. */
-static inline int
-ip_compare(const struct ip_addr *a, const struct ip_addr *b)
+static inline int ip_compare(const struct ip_addr *a, const struct ip_addr *b)
 {
 	return memcmp(a->bytes, b->bytes, 16);
 }
 
-static inline bool
-ip_is_zero(const struct ip_addr *a)
+static inline bool ip_is_zero(const struct ip_addr *a)
 {
 	return a->dwords[0] == 0 && (a->dwords[1] == 0 || a->dwords[1] == ip_from_v4(0).dwords[1]);
 }

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* A burst: up to 64 packets as a structure of arrays, one lane a packet.
+ *
+ * Sets of lanes are 64-bit masks. Each stage owns its input set, named after it: it takes the
+ * lanes from there and moves each to the input set of another stage or to an exit. A held lane is
+ * in exactly one set between stages; the composition's end asserts that all are empty.
+ *
+ * Writers/Readers: the one worker that runs the burst. Lifetime: the worker's, reused each loop.
+ * Lane fields hold the values that the stage named in the comment has set. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/drop.h"
+#include "core/flow_key.h"
+#include "core/limits.h"
+
+typedef uint64_t lanes_t;
+
+#define LANE(i) (UINT64_C(1) << (i))
+
+/* for each set bit i of set; the set may change inside, the copy does not */
+#define lanes_foreach(i, set)                                                    \
+	for (lanes_t i##_left = (set), i;                                        \
+		i##_left != 0 && (i = (lanes_t)__builtin_ctzll(i##_left), true); \
+		i##_left &= i##_left - 1)
+
+/* What classify found in the headers. */
+enum lane_flag {
+	LANE_V6 = 1 << 0,
+	LANE_FRAGMENT = 1 << 1,       /* any fragment */
+	LANE_FRAGMENT_LATER = 1 << 2, /* not the first: no transport header */
+	LANE_ICMP_ERROR = 1 << 3,
+	LANE_L4_CSUM_OK = 1 << 4, /* the NIC verified it and says so (rim) */
+	LANE_MORE_FRAGMENTS = 1 << 5,
+	LANE_IP_OPTIONS = 1 << 6,
+	LANE_DONT_FRAGMENT = 1 << 7, /* IPv4 DF, or IPv6 */
+};
+
+/* Which stage the flow's answer came from. */
+enum lane_dir {
+	DIR_FORWARD = 0,
+	DIR_REPLY = 1
+};
+
+struct svc_port;
+struct svc_backend;
+
+/* What the miss stages decided for a lane; commit turns it into a flow entry. */
+struct lane_decision {
+	const struct svc_port *svc; /* NULL: no service */
+	const struct svc_backend *backend;
+	uint16_t next_hop[2];
+	bool snat;
+	uint8_t frontend_kind;
+};
+
+struct burst {
+	/* --- sets, in pipeline order: each is the input of the stage of that name --- */
+	lanes_t classify;
+	lanes_t neighbour; /* ARP and ND */
+	lanes_t source_guard;
+	lanes_t fragment;
+	lanes_t flow;
+	lanes_t icmp_error;
+	lanes_t service;
+	lanes_t source_nat;
+	lanes_t route;
+	lanes_t commit;
+	lanes_t rewrite;
+	lanes_t transmit;
+	/* --- exits --- */
+	lanes_t local;  /* for Sluice itself: echo */
+	lanes_t reject; /* answered by reset or ICMP error, see reject[] */
+	lanes_t hold;   /* waits for a neighbour */
+	lanes_t drop;   /* see reason[] */
+
+	uint16_t count;  /* lanes 0 .. count-1 came from receive */
+	lanes_t resized; /* data or len changed since receive: the rim must tell the buffer */
+
+	/* --- receive --- */
+	void *buf[BURST_MAX];     /* the rim's handle (an mbuf) */
+	uint8_t *data[BURST_MAX]; /* the Ethernet header */
+	uint16_t len[BURST_MAX];
+	uint16_t in_vport[BURST_MAX];
+
+	/* --- classify --- */
+	uint16_t l3[BURST_MAX]; /* offsets from data */
+	uint16_t l4[BURST_MAX];
+	uint8_t flags[BURST_MAX]; /* enum lane_flag; LANE_L4_CSUM_OK by receive */
+	uint8_t proto[BURST_MAX];
+	uint8_t tcp_flags[BURST_MAX];
+	lanes_t v6;
+	struct flow_key4 key4[BURST_MAX];
+	struct flow_key6 key6[BURST_MAX];
+
+	/* --- flow, commit --- */
+	uint32_t flow[BURST_MAX]; /* entry << 1 | direction */
+	struct lane_decision decision[BURST_MAX];
+
+	/* --- rewrite, route --- */
+	uint16_t next_hop[BURST_MAX];
+	uint16_t out_vport[BURST_MAX];
+
+	/* --- exits --- */
+	uint8_t reason[BURST_MAX];      /* enum drop_reason */
+	uint8_t reject_kind[BURST_MAX]; /* enum reject_kind */
+	uint16_t reject_mtu[BURST_MAX];
+};
+
+static inline void lane_drop(struct burst *b, lanes_t lane, enum drop_reason reason)
+{
+	b->reason[lane] = (uint8_t)reason;
+	b->drop |= LANE(lane);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* Every capacity and bound of the dataplane, each with its reason. Configuration can lower or
+ * raise those marked (config) inside the given range. */
+
+#pragma once
+
+/* A burst's lanes are the bits of one 64-bit mask; larger bursts cost L1 misses (see
+ * performance notes in dataplane/README.md). */
+#define BURST_MAX 64
+
+/* Debian's DPDK knows 32 ethdevs; vports are above them and a node has 250 pods. */
+#define VPORTS_MAX      1024
+#define VPORT_ADDRS_MAX 8
+#define VPORT_NAME_MAX  32
+#define WORKERS_MAX     16
+
+/* 16-bit ids live in the flow entry's hot line. 0 means "no route". */
+#define NEXT_HOPS_MAX 65536
+
+/* Flow entries a family, all workers together (config). The slot in a bucket holds 31 bits. */
+#define FLOWS_DEFAULT 131072
+#define FLOWS_MAX     (1u << 27)
+/* Lookups of one chain: a bucket plus this many overflow buckets, then the insert is refused. */
+#define FLOW_CHAIN_MAX 8
+/* Entries of its own pool that a worker looks at in one loop. */
+#define FLOW_SWEEP_BATCH 64
+/* Unreplied entries looked for when the pool is empty, one search an insert. */
+#define FLOW_RECLAIM_SCAN 32
+/* last_seen is written only when it is this old: no shared store in steady state. */
+#define FLOW_TOUCH_MS 1000
+
+/* Ports tried for one new flow that needs source NAT. */
+#define SNAT_PROBES_MAX 32
+
+/* Endpoints of a service port: a Maglev table holds 16-bit indices. */
+#define SVC_BACKENDS_MAX 65535
+/* Backend slots (service port x endpoint): 24 bits beside an 8-bit generation. */
+#define BACKEND_SLOTS_MAX     (1u << 24)
+#define SVC_SOURCE_RANGES_MAX 64
+
+/* Datagrams whose first fragment is remembered, and stray fragments held, a worker. */
+#define FRAG_ENTRIES           1024
+#define FRAG_HELD_MAX          128
+#define FRAG_HELD_PER_DATAGRAM 8
+#define FRAG_TIMEOUT_MS        5000
+
+/* Packets a worker holds while a neighbour is resolved; a few for one next hop are enough,
+ * since TCP sends one SYN and UDP senders repeat. */
+#define HOLD_MAX        256
+#define HOLD_PER_TARGET 16
+#define HOLD_TIMEOUT_MS 1000
+
+/* ICMP errors and TCP resets made by us, a worker (RFC 1812 4.3.2.8, RFC 4443 2.4 f). */
+#define REJECT_PER_SECOND 1000
+#define REJECT_BURST      200
+
+/* Room in front of a received frame for an outer header. */
+#define HEADROOM_MIN 64

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* Services as the workers see them: frontends, service ports, endpoint lists, Maglev, backends.
+ *
+ * Publication: svc_port, svc_list and their arrays are immutable once a frontend points to them;
+ * the frontend index is a hash with one writer (control) and lock-free readers: a change of one
+ * service touches its own frontends only. What was replaced is freed a grace period later
+ * (svc_table_reclaim, control). Ports in network order, as in packets; counts in host order.
+ *
+ * The rules are those of Kubernetes' service proxy (KEP-1669, KEP-2086, kube-proxy). */
+
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/drop.h"
+#include "core/grace.h"
+#include "core/ip.h"
+#include "core/limits.h"
+
+/* --- backends: stable slots and one byte of state each ------------------------------------------
+ */
+
+enum backend_state {
+	BACKEND_UNUSED,
+	BACKEND_READY,
+	BACKEND_DRAINING,
+	BACKEND_GONE
+};
+
+/* generation << 24 | slot; 0 is "none" (slot 0 is never given). The byte in the dense array is
+ * state | (generation & 0x3f) << 2, so that a flow with an old reference sees a mismatch. */
+typedef uint32_t backend_ref;
+
+struct backend_table;
+
+int backend_table_init(uint32_t capacity, struct backend_table **out);
+void backend_table_fini(struct backend_table *t);
+/* Control thread. 0 when full. Slots are given again first-in first-out. */
+backend_ref backend_alloc(struct backend_table *t);
+void backend_set(struct backend_table *t, backend_ref ref, enum backend_state s);
+/* Marks GONE and gives the slot back. */
+void backend_release(struct backend_table *t, backend_ref ref);
+uint32_t backend_used(const struct backend_table *t);
+/* Any thread; GONE for an old reference. One load. */
+enum backend_state backend_state(const struct backend_table *t, backend_ref ref);
+
+/* --- endpoint lists
+ * -------------------------------------------------------------------------------- */
+
+struct svc_backend {
+	struct ip_addr addr;
+	uint16_t port;  /* network order */
+	uint16_t flags; /* enum svc_backend_flag */
+	backend_ref ref;
+};
+
+enum svc_backend_flag {
+	SVC_BACKEND_LOCAL = 1 << 0,
+	SVC_BACKEND_TERMINATING = 1 << 1
+};
+
+/* Endpoints of one family and the Maglev table over them. backends[] sorted by address, port. */
+struct svc_list {
+	uint32_t n;
+	uint32_t maglev_size;   /* prime, 0 when n == 0 */
+	const uint16_t *maglev; /* [maglev_size] -> index in backends */
+	struct svc_backend backends[];
+};
+
+/* One allocation (free with free()); NULL when out of memory. Input order does not matter; seeds
+ * come from address and port alone: the same table on every node and after every restart. */
+struct svc_list *svc_list_new(const struct svc_backend *backends, uint32_t n);
+
+static inline const struct svc_backend *svc_list_pick(const struct svc_list *l, uint32_t hash)
+{
+	return &l->backends[l->maglev[(uint32_t)(((uint64_t)hash * l->maglev_size) >> 32)]];
+}
+
+/* --- service ports and frontends
+ * --------------------------------------------------------------------- */
+
+enum svc_flag {
+	SVC_ETP_LOCAL = 1 << 0,
+	SVC_ITP_LOCAL = 1 << 1,
+	SVC_HAS_ANY = 1 << 2,       /* some endpoint anywhere can serve */
+	SVC_RESET_REMOVED = 1 << 3, /* reset TCP of removed endpoints */
+};
+
+/* One port of one service in one family. */
+struct svc_port {
+	uint32_t id; /* stable over changes; control maps it to names */
+	uint8_t proto;
+	uint8_t flags;                  /* enum svc_flag */
+	uint16_t port;                  /* network order */
+	uint32_t affinity_seconds;      /* 0: none */
+	const struct svc_list *cluster; /* never NULL */
+	const struct svc_list *local;   /* never NULL */
+	uint32_t n_source_ranges;       /* of this family; 0: unrestricted */
+	const struct ip_prefix *source_ranges;
+	const char *name; /* "ns/name:port", for explanations */
+};
+
+enum svc_frontend_kind {
+	SVC_CLUSTER_IP,
+	SVC_EXTERNAL_IP,
+	SVC_LB_VIP,
+	SVC_NODE_PORT, /* addr is zero: any NodePort address */
+	SVC_ADDRESS,   /* port 0, proto 0: a ClusterIP is in use; svc is NULL */
+	SVC_FRONTEND_KINDS
+};
+
+struct svc_frontend_key {
+	struct ip_addr addr;
+	uint16_t port; /* network order */
+	uint8_t proto;
+	uint8_t family; /* tells IPv4 from IPv6 NodePorts, whose addr is zero */
+};
+
+struct svc_table;
+
+int svc_table_init(struct grace *g, uint32_t capacity_hint, struct svc_table **out);
+void svc_table_fini(struct svc_table *t);
+/* Control thread. Replaces an equal key. Grows by itself (new index, old one retired). */
+int svc_table_set(struct svc_table *t, const struct svc_frontend_key *k,
+	enum svc_frontend_kind kind, const struct svc_port *svc);
+int svc_table_remove(struct svc_table *t, const struct svc_frontend_key *k);
+/* Control thread: hands memory to free() once the grace period passed. */
+void svc_table_retire(struct svc_table *t, void *mem);
+void svc_table_reclaim(struct svc_table *t);
+uint32_t svc_table_used(const struct svc_table *t);
+
+struct svc_hit {
+	const struct svc_port *svc;
+	enum svc_frontend_kind kind;
+};
+
+/* Any worker; true when found. */
+bool svc_table_find(
+	const struct svc_table *t, const struct svc_frontend_key *k, struct svc_hit *out);
+/* Starts the loads a later find of the same key needs. */
+void svc_table_prefetch(const struct svc_table *t, const struct svc_frontend_key *k);
+
+/* --- the decision
+ * --------------------------------------------------------------------------------------- */
+
+/* Published as a whole; the tables inside change underneath (see top). */
+struct svc_domain {
+	bool ready; /* first full state applied; before it every service address is dropped */
+	const struct svc_table *table;
+	const struct backend_table *backends;
+	uint32_t n_service_cidrs;
+	const struct ip_prefix *service_cidrs;
+	uint32_t n_node_port_addrs;
+	const struct ip_addr *node_port_addrs;
+	bool masquerade_all;
+	bool cluster_ip_outside; /* ClusterIPs answer clients outside the cluster */
+};
+
+/* Where the packet came from, judged before any translation (service-proxy verdict matrix). */
+enum svc_source {
+	SVC_FROM_POD,
+	SVC_FROM_HOST,
+	SVC_FROM_OUTSIDE
+};
+
+struct svc_query {
+	struct ip_addr src, dst;
+	uint16_t sport, dport; /* network order */
+	uint8_t proto;
+	uint8_t source; /* enum svc_source */
+	uint32_t hash;  /* of the 5-tuple; picks the endpoint */
+};
+
+enum svc_verdict_kind {
+	SVC_PASS,      /* no service's business: route it */
+	SVC_TRANSLATE, /* to backend, with source NAT if snat */
+	SVC_REJECT,    /* reset or ICMP port unreachable */
+	SVC_DROP,      /* silently, for reason */
+	SVC_ECHO,      /* ICMP echo to a ClusterIP: we own the range and answer */
+};
+
+struct svc_verdict {
+	enum svc_verdict_kind kind;
+	enum drop_reason reason;
+	bool snat;
+	enum svc_frontend_kind frontend;
+	const struct svc_port *svc;
+	const struct svc_backend *backend;
+};
+
+/* Pure: same answer for a packet and for "why". */
+void svc_decide(const struct svc_domain *d, const struct svc_query *q, struct svc_verdict *out);
