@@ -59,8 +59,8 @@ struct lane_decision {
 	uint8_t frontend_kind;
 };
 
-struct burst {
-	/* --- sets, in pipeline order: each is the input of the stage of that name --- */
+/* Each is the input of the stage, or the exit, of that name. */
+struct burst_sets {
 	lanes_t classify;
 	lanes_t neighbour; /* ARP and ND */
 	lanes_t source_guard;
@@ -73,12 +73,14 @@ struct burst {
 	lanes_t commit;
 	lanes_t rewrite;
 	lanes_t transmit;
-	/* --- exits --- */
 	lanes_t local;  /* for Sluice itself: echo */
-	lanes_t reject; /* answered by reset or ICMP error, see reject[] */
+	lanes_t reject; /* answered by reset or ICMP error, see reject_kind[] */
 	lanes_t hold;   /* waits for a neighbour */
 	lanes_t drop;   /* see reason[] */
+};
 
+struct burst {
+	struct burst_sets to;
 	uint16_t count;  /* lanes 0 .. count-1 came from receive */
 	lanes_t resized; /* data or len changed since receive: the rim must tell the buffer */
 
@@ -115,5 +117,5 @@ struct burst {
 static inline void lane_drop(struct burst *b, lanes_t lane, enum drop_reason reason)
 {
 	b->reason[lane] = (uint8_t)reason;
-	b->drop |= LANE(lane);
+	b->to.drop |= LANE(lane);
 }
