@@ -59,11 +59,11 @@ struct lane_decision {
 	uint8_t frontend_kind;
 };
 
-/* Each is the input of the stage, or the exit, of that name. */
+/* Each is the input of the stage, or the exit, of that name. The source guard has none: it filters
+ * what classify put into fragment, flow and icmp_error. */
 struct burst_sets {
 	lanes_t classify;
 	lanes_t neighbour; /* ARP and ND */
-	lanes_t source_guard;
 	lanes_t fragment;
 	lanes_t flow;
 	lanes_t icmp_error;

@@ -127,14 +127,14 @@ struct vport_counters {
 };
 
 struct worker_counters {
-	uint64_t received, sent, consumed; /* consumed: ARP, ND and echo turned into answers */
-	uint64_t originated;               /* packets we made: errors, resets, fragments */
+	uint64_t received, sent;
+	uint64_t originated; /* packets we made: errors, resets, fragments */
 	uint64_t loops, busy_loops, bursts;
 	uint64_t busy_ticks, idle_ticks;
 	uint64_t longest_loop_ticks;
 	uint64_t stage_packets[STAGES];
 	uint64_t drops[DROP_REASONS];
-	uint64_t snat_ports_tried, snat_port_kept, flows_reselected, held_total;
+	uint64_t snat_ports_tried, snat_port_kept, flows_reselected, held_total, held_high;
 	struct vport_counters vport[VPORTS_MAX];
 };
 
@@ -184,10 +184,11 @@ struct held_packet {
 	void *buf;
 	uint8_t *data;
 	uint16_t len;
+	uint16_t l3;
 	uint16_t in_vport;
-	uint16_t next_hop;
 	uint8_t flags;
 	uint32_t deadline_ms;
+	struct ip_addr target; /* who must answer */
 };
 
 /* Writers/Readers: its own thread; counters and heartbeat are read by others. */
@@ -203,7 +204,7 @@ struct worker {
 	uint32_t reject_tokens;
 	uint32_t reject_refilled_ms;
 	uint32_t held_count;
-	uint32_t held_generation; /* of routes when the queue was last tried */
+	uint32_t held_tried_ms;
 	struct held_packet held[HOLD_MAX];
 	struct burst burst;
 	struct worker_counters counters;

@@ -31,7 +31,7 @@ struct frag_packet {
 
 struct frag_stats {
 	uint64_t datagrams, held, released, timeouts, full;
-	uint32_t entries, held_now;
+	uint32_t entries, entries_high, held_now;
 };
 
 /* salt: fixed by tests. Capacities <= limits.h's; tests use tiny ones. */

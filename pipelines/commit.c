@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* commit: a decision becomes a flow entry. The entry is filled wholly, then the reply key is
+ * linked, then the forward key: linking the reply key without overwrite is what reserves a source
+ * port, and what tells apart two flows that would look the same to a backend. */
+
+#include <errno.h>
+
+#include "core/flow.h"
+#include "pipelines/stage.h"
+
+static enum flow_class class_of(uint8_t proto)
+{
+	switch (proto) {
+	case IP_PROTO_TCP:
+		return FLOW_CLASS_TCP;
+	case IP_PROTO_SCTP:
+		return FLOW_CLASS_SCTP;
+	case IP_PROTO_ICMP:
+	case IP_PROTO_ICMPV6:
+		return FLOW_CLASS_ICMP;
+	}
+	return FLOW_CLASS_UDP;
+}
+
+/* Both keys of the entry: the forward one as the lane has it, the reply one as the far end will
+ * answer, with the source address that it will see. */
+static void fill_keys(struct worker *w, const struct burst *b, lanes_t i, uint32_t entry,
+	const struct ip_addr *snat)
+{
+	const struct svc_backend *backend = b->decision[i].backend;
+
+	if (lane_family(b, i) == IP_V6) {
+		struct flow6 *e = &flow_array6(w->dp->flows)[entry];
+		struct flow_key6 *reply = &e->key[DIR_REPLY];
+
+		e->key[DIR_FORWARD] = b->key6[i];
+		*reply = flow_key6_mirror(&b->key6[i]);
+		if (backend != NULL) {
+			memcpy(reply->src, backend->addr.bytes, 16);
+			reply->sport = backend->port;
+		}
+		if (snat != NULL)
+			memcpy(reply->dst, snat->bytes, 16);
+	} else {
+		struct flow4 *e = &flow_array4(w->dp->flows)[entry];
+		struct flow_key4 *reply = &e->key[DIR_REPLY];
+
+		e->key[DIR_FORWARD] = b->key4[i];
+		*reply = flow_key4_mirror(&b->key4[i]);
+		if (backend != NULL) {
+			reply->src = ip_v4(&backend->addr);
+			reply->sport = backend->port;
+		}
+		if (snat != NULL)
+			reply->dst = ip_v4(snat);
+	}
+}
+
+/* The port that the far end answers to; echo has one identifier in both places. */
+static void set_reply_port(struct worker *w, enum ip_family f, uint32_t entry, uint16_t port)
+{
+	if (f == IP_V6) {
+		struct flow6 *e = &flow_array6(w->dp->flows)[entry];
+
+		e->key[DIR_REPLY].dport = port;
+		if (e->meta.class == FLOW_CLASS_ICMP)
+			e->key[DIR_REPLY].sport = port;
+	} else {
+		struct flow4 *e = &flow_array4(w->dp->flows)[entry];
+
+		e->key[DIR_REPLY].dport = port;
+		if (e->meta.class == FLOW_CLASS_ICMP)
+			e->key[DIR_REPLY].sport = port;
+	}
+}
+
+static void fill_meta(struct worker *w, const struct burst *b, lanes_t i, uint32_t entry, bool snat)
+{
+	const struct lane_decision *d = &b->decision[i];
+	enum ip_family f = lane_family(b, i);
+	struct flow_meta *m = flow_meta(w->dp->flows, f, entry);
+	struct flow_cold *cold = &flow_cold_array(w->dp->flows, f)[entry];
+	uint8_t flags = snat ? FLOW_F_SNAT : 0;
+
+	m->class = (uint8_t)class_of(b->proto[i]);
+	m->backend = 0;
+	cold->svc_port_id = 0;
+	if (d->svc != NULL) {
+		flags |= FLOW_F_DNAT;
+		if (m->class == FLOW_CLASS_UDP)
+			flags |= FLOW_F_CHECK_BACKEND;
+		if (m->class == FLOW_CLASS_TCP && (d->svc->flags & SVC_RESET_REMOVED) != 0)
+			flags |= FLOW_F_RESET_BACKEND;
+		m->backend = d->backend->ref;
+		cold->svc_port_id = d->svc->id;
+	}
+	atomic_store_explicit(&m->flags, flags, memory_order_relaxed);
+	atomic_store_explicit(&m->last_seen, w->now_ms, memory_order_relaxed);
+	atomic_store_explicit(&m->config_gen, w->snap.routes->generation, memory_order_relaxed);
+	for (int dir = 0; dir < 2; dir++)
+		atomic_store_explicit(&m->next_hop[dir], d->next_hop[dir], memory_order_relaxed);
+	cold->created_ms = w->now_ms;
+	cold->in_vport[DIR_FORWARD] = b->in_vport[i];
+	cold->in_vport[DIR_REPLY] = 0;
+	atomic_store_explicit(&m->state, FLOW_NEW, memory_order_relaxed);
+}
+
+/* Known once the reply key is final; nothing can hit the forward key before it is linked, and a
+ * reply cannot come before its request. */
+static void fill_deltas(struct worker *w, enum ip_family f, uint32_t entry)
+{
+	struct flow_meta *m = flow_meta(w->dp->flows, f, entry);
+
+	m->l3_delta = 0;
+	if (f == IP_V6) {
+		struct flow6 *e = &flow_array6(w->dp->flows)[entry];
+		struct flow_key6 to = flow_key6_mirror(&e->key[DIR_REPLY]);
+
+		nat_deltas6(&e->key[DIR_FORWARD], &to, &m->l4_delta);
+	} else {
+		struct flow4 *e = &flow_array4(w->dp->flows)[entry];
+		struct flow_key4 to = flow_key4_mirror(&e->key[DIR_REPLY]);
+
+		nat_deltas4(&e->key[DIR_FORWARD], &to, &m->l3_delta, &m->l4_delta);
+	}
+}
+
+static bool port_allowed(const struct snat_config *s, uint32_t port)
+{
+	return port >= s->port_min && port <= s->port_max &&
+		(port < s->avoid_min || port > s->avoid_max);
+}
+
+/* Original port first if it is allowed, then a start hashed from the tuple (the same after a
+ * restart), then its neighbours. Host order; try 0 is the original. */
+static uint32_t port_candidate(
+	const struct snat_config *s, uint16_t original, uint32_t hash, uint32_t try)
+{
+	uint32_t range = (uint32_t)s->port_max - s->port_min + 1;
+
+	if (try == 0)
+		return original;
+	return s->port_min + (uint32_t)(((uint64_t)hash * range >> 32) + try - 1) % range;
+}
+
+/* Links the reply key, moving the port until a place is free. 0; -EEXIST: *other is the entry of
+ * the same flow, made meanwhile; -ENOSPC; -EADDRINUSE. */
+static int link_reply(struct worker *w, const struct burst *b, lanes_t i, uint32_t entry,
+	bool *snat, uint32_t *other)
+{
+	const struct snat_config *s = &w->snap.tunables->snat;
+	enum ip_family f = lane_family(b, i);
+	bool echo = class_of(b->proto[i]) == FLOW_CLASS_ICMP;
+	uint16_t original = ntohs(lane_sport(b, i));
+	uint32_t hash = lane_tuple_hash(b, i);
+
+	for (uint32_t try = 0; try <= SNAT_PROBES_MAX; try++) {
+		uint32_t port = port_candidate(s, original, hash, try);
+		int rc;
+
+		if (*snat && !echo && !port_allowed(s, port))
+			continue;
+		if (*snat || try > 0) {
+			COUNT(w->counters.snat_ports_tried, 1);
+			set_reply_port(w, f, entry, htons((uint16_t)port));
+		}
+		fill_deltas(w, f, entry);
+		rc = flow_link(w->dp->flows, f, entry, DIR_REPLY, other);
+		if (rc == 0) {
+			if (try == 0)
+				COUNT(w->counters.snat_port_kept, *snat);
+			else
+				*snat = true;
+			return 0;
+		}
+		if (rc != -EEXIST)
+			return rc;
+		/* The same flow by another worker, or by an earlier lane. */
+		if ((*other & 1) == DIR_REPLY) {
+			uint32_t theirs = *other >> 1;
+			bool same = f == IP_V6
+				? flow_key6_equal(
+					  &flow_array6(w->dp->flows)[theirs].key[0], &b->key6[i])
+				: flow_key4_equal(
+					  &flow_array4(w->dp->flows)[theirs].key[0], &b->key4[i]);
+
+			if (same)
+				return -EEXIST;
+		}
+	}
+	return -EADDRINUSE;
+}
+
+static void use_flow(struct worker *w, struct burst *b, lanes_t i, uint32_t ref)
+{
+	const struct flow_meta *m = flow_meta(w->dp->flows, lane_family(b, i), ref >> 1);
+
+	b->flow[i] = ref;
+	b->next_hop[i] = atomic_load_explicit(&m->next_hop[ref & 1], memory_order_relaxed);
+	b->to.rewrite |= LANE(i);
+}
+
+static void commit_lane(struct worker *w, struct burst *b, lanes_t i)
+{
+	const struct lane_decision *d = &b->decision[i];
+	struct flow_table *t = w->dp->flows;
+	enum ip_family f = lane_family(b, i);
+	const struct ip_addr *snat_addr = &w->snap.tunables->snat.addr[f];
+	uint32_t entry, other = FLOW_NONE;
+	bool snat = d->snat;
+	int rc;
+
+	/* An earlier lane of this burst may have made it. */
+	other = f == IP_V6 ? flow_lookup6(t, &b->key6[i]) : flow_lookup4(t, &b->key4[i]);
+	if (other != FLOW_NONE) {
+		use_flow(w, b, i, other);
+		return;
+	}
+	if (snat && ip_is_zero(snat_addr)) {
+		lane_drop(b, i, DROP_SnatNoAddress);
+		return;
+	}
+	entry = flow_alloc(t, f, w->id, w->now_ms);
+	if (entry == FLOW_NONE) {
+		lane_drop(b, i, DROP_FlowTableFull);
+		return;
+	}
+	fill_keys(w, b, i, entry, snat ? snat_addr : NULL);
+	fill_meta(w, b, i, entry, snat);
+	rc = link_reply(w, b, i, entry, &snat, &other);
+	if (rc < 0) {
+		flow_unalloc(t, f, w->id, entry);
+		if (rc == -EEXIST)
+			use_flow(w, b, i, other & ~1u);
+		else
+			lane_drop(
+				b, i, rc == -ENOSPC ? DROP_FlowIndexFull : DROP_SnatPortExhausted);
+		return;
+	}
+	if (snat)
+		atomic_fetch_or_explicit(
+			&flow_meta(t, f, entry)->flags, FLOW_F_SNAT, memory_order_relaxed);
+	rc = flow_link(t, f, entry, DIR_FORWARD, &other);
+	if (rc < 0) {
+		/* Readers may have seen the reply key: the entry dies as any other does. */
+		flow_kill(t, f, entry);
+		if (rc == -EEXIST)
+			use_flow(w, b, i, other);
+		else
+			lane_drop(b, i, DROP_FlowIndexFull);
+		return;
+	}
+	use_flow(w, b, i, entry << 1 | DIR_FORWARD);
+}
+
+void stage_commit(struct worker *w, struct burst *b)
+{
+	lanes_t in = stage_take(w, STAGE_commit, &b->to.commit);
+
+	lanes_foreach (i, in)
+		commit_lane(w, b, i);
+}

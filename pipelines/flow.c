@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* flow: 5-tuple and zone to an entry and a direction. A hit in a settled state goes straight to
+ * rewrite; everything else about a flow's life is decided in the cold half below. */
+
+#include "core/flow.h"
+#include "pipelines/stage.h"
+
+#define TCP_CONTROL (TCP_FIN | TCP_SYN | TCP_RST)
+
+/* A flow judged under other routes gets its next hops anew. Several workers may do it at once: they
+ * store the same. */
+static void flow_reroute(struct worker *w, enum ip_family f, uint32_t entry, struct flow_meta *m)
+{
+	const struct route_domain *r = w->snap.routes;
+	struct ip_addr forward_dst, reply_dst;
+
+	if (f == IP_V4) {
+		const struct flow4 *e = &flow_array4(w->dp->flows)[entry];
+
+		forward_dst = ip_from_v4(e->key[DIR_REPLY].src);
+		reply_dst = ip_from_v4(e->key[DIR_FORWARD].src);
+	} else {
+		const struct flow6 *e = &flow_array6(w->dp->flows)[entry];
+
+		forward_dst = ip_from_v6(e->key[DIR_REPLY].src);
+		reply_dst = ip_from_v6(e->key[DIR_FORWARD].src);
+	}
+	atomic_store_explicit(
+		&m->next_hop[DIR_FORWARD], fib_lookup(r->fib, &forward_dst), memory_order_relaxed);
+	atomic_store_explicit(
+		&m->next_hop[DIR_REPLY], fib_lookup(r->fib, &reply_dst), memory_order_relaxed);
+	atomic_store_explicit(&m->config_gen, r->generation, memory_order_relaxed);
+}
+
+static bool backend_gone(const struct worker *w, const struct flow_meta *m)
+{
+	return backend_state(w->snap.services->backends, m->backend) == BACKEND_GONE;
+}
+
+/* True when the packet starts anew: the entry is dead and the lane goes the way of a miss. */
+static bool flow_restarts(
+	struct worker *w, const struct burst *b, lanes_t i, struct flow_meta *m, enum lane_dir dir)
+{
+	uint8_t flags = atomic_load_explicit(&m->flags, memory_order_relaxed);
+	uint8_t state = atomic_load_explicit(&m->state, memory_order_relaxed);
+
+	if (dir != DIR_FORWARD)
+		return false;
+	if ((flags & FLOW_F_CHECK_BACKEND) != 0 && backend_gone(w, m))
+		return true;
+	if (m->class != FLOW_CLASS_TCP || (b->flags[i] & LANE_FRAGMENT_LATER) != 0)
+		return false;
+	if ((b->tcp_flags[i] & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return false;
+	/* A new connection on a used tuple: a closed one is over; one to a backend that is gone
+	 * must not be tried again. */
+	return state == FLOW_CLOSING || state == FLOW_RESET || state == FLOW_FIN ||
+		((flags & FLOW_F_DNAT) != 0 && backend_gone(w, m));
+}
+
+static void flow_hit(struct worker *w, struct burst *b, lanes_t i)
+{
+	enum ip_family f = lane_family(b, i);
+	uint32_t entry = b->flow[i] >> 1;
+	enum lane_dir dir = b->flow[i] & 1;
+	struct flow_meta *m = flow_meta(w->dp->flows, f, entry);
+	uint8_t state = atomic_load_explicit(&m->state, memory_order_relaxed);
+
+	if (atomic_load_explicit(&m->config_gen, memory_order_relaxed) !=
+		w->snap.routes->generation)
+		flow_reroute(w, f, entry, m);
+	if (m->class == FLOW_CLASS_TCP) {
+		if (state != FLOW_ESTABLISHED || (b->tcp_flags[i] & TCP_CONTROL) != 0) {
+			if (flow_restarts(w, b, i, m, dir)) {
+				flow_kill(w->dp->flows, f, entry);
+				b->to.service |= LANE(i);
+				return;
+			}
+			if ((b->flags[i] & LANE_FRAGMENT_LATER) == 0)
+				flow_tcp_advance(m, dir, b->tcp_flags[i]);
+		}
+	} else {
+		if ((atomic_load_explicit(&m->flags, memory_order_relaxed) &
+			    FLOW_F_CHECK_BACKEND) != 0 &&
+			flow_restarts(w, b, i, m, dir)) {
+			flow_kill(w->dp->flows, f, entry);
+			COUNT(w->counters.flows_reselected, 1);
+			b->to.service |= LANE(i);
+			return;
+		}
+		if (dir == DIR_REPLY && state == FLOW_NEW)
+			flow_seen_reply(m);
+	}
+	flow_touch(m, w->now_ms);
+	b->next_hop[i] = atomic_load_explicit(&m->next_hop[dir], memory_order_relaxed);
+	b->to.rewrite |= LANE(i);
+}
+
+/* What may start a flow. */
+static void flow_miss(struct worker *w, struct burst *b, lanes_t i)
+{
+	uint8_t tcp = b->tcp_flags[i];
+
+	if (b->proto[i] == IP_PROTO_TCP && (b->flags[i] & LANE_FRAGMENT_LATER) == 0) {
+		bool opens = (tcp & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+
+		/* Neither a reset nor half of a handshake starts anything; other packets of a
+		 * connection that is older than this process may. */
+		if (!opens &&
+			((tcp & (TCP_RST | TCP_SYN)) != 0 || !w->snap.tunables->tcp_pick_up)) {
+			lane_drop(b, i, DROP_FlowInvalidState);
+			return;
+		}
+	} else if (b->proto[i] == IP_PROTO_ICMP || b->proto[i] == IP_PROTO_ICMPV6) {
+		const uint8_t *icmp = b->data[i] + b->l4[i];
+
+		/* An echo reply that nobody asked for (ICMP 0, ICMPv6 129). */
+		if ((b->flags[i] & LANE_FRAGMENT_LATER) == 0 && (icmp[0] == 0 || icmp[0] == 129)) {
+			lane_drop(b, i, DROP_FlowInvalidState);
+			return;
+		}
+	}
+	b->to.service |= LANE(i);
+}
+
+void stage_flow(struct worker *w, struct burst *b)
+{
+	lanes_t in = stage_take(w, STAGE_flow, &b->to.flow);
+	lanes_t hits;
+
+	if (in == 0)
+		return;
+	hits = flow_lookup_burst(w->dp->flows, b, in);
+	lanes_foreach (i, hits)
+		flow_hit(w, b, i);
+	lanes_foreach (i, in & ~hits)
+		flow_miss(w, b, i);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* service: the first packet of a flow to a service address gets its endpoint, its refusal, or
+ * passes as nobody's business. The decision itself is svc_decide() of core. */
+
+#include "core/service.h"
+#include "pipelines/stage.h"
+
+static const uint8_t source_class[] = {
+	[VPORT_POD] = SVC_FROM_POD,
+	[VPORT_HOST] = SVC_FROM_HOST,
+	[VPORT_UPLINK] = SVC_FROM_OUTSIDE,
+};
+
+uint32_t lane_tuple_hash(const struct burst *b, lanes_t i)
+{
+	uint64_t h = b->proto[i];
+
+	if (lane_family(b, i) == IP_V6) {
+		uint64_t words[5];
+
+		memcpy(words, &b->key6[i], sizeof(words));
+		for (int n = 0; n < 4; n++)
+			h = (h ^ words[n]) * UINT64_C(0x9e3779b97f4a7c15);
+		/* ports; the zone is a node's own business */
+		h = (h ^ (words[4] & htobe64(UINT64_C(0xffffffff00000000)))) *
+			UINT64_C(0x9e3779b97f4a7c15);
+	} else {
+		uint64_t addrs, ports = 0;
+
+		memcpy(&addrs, &b->key4[i].src, 8);
+		memcpy(&ports, &b->key4[i].sport, 4);
+		h = (h ^ addrs) * UINT64_C(0x9e3779b97f4a7c15);
+		h ^= h >> 32;
+		h = (h ^ ports) * UINT64_C(0x9e3779b97f4a7c15);
+	}
+	h ^= h >> 29;
+	h *= UINT64_C(0xbf58476d1ce4e5b9);
+	return (uint32_t)(h >> 32);
+}
+
+static void service_lane(struct worker *w, struct burst *b, lanes_t i)
+{
+	const struct vport *vp = stage_in_vport(w, b, i);
+	struct lane_decision *d = &b->decision[i];
+	struct svc_query q = {
+		.src = lane_src(b, i),
+		.dst = lane_dst(b, i),
+		.sport = lane_sport(b, i),
+		.dport = lane_dport(b, i),
+		.proto = b->proto[i],
+		.source = source_class[vp->role],
+		.hash = lane_tuple_hash(b, i),
+	};
+	struct svc_verdict v;
+
+	svc_decide(w->snap.services, &q, &v);
+	*d = (struct lane_decision){.frontend_kind = (uint8_t)v.frontend};
+	switch (v.kind) {
+	case SVC_TRANSLATE:
+		d->svc = v.svc;
+		d->backend = v.backend;
+		d->snat = v.snat;
+		/* fall through */
+	case SVC_PASS:
+		b->to.source_nat |= LANE(i);
+		return;
+	case SVC_REJECT:
+		lane_reject(b, i,
+			b->proto[i] == IP_PROTO_TCP ? REJECT_TCP_RESET : REJECT_PORT_UNREACHABLE,
+			v.reason);
+		return;
+	case SVC_DROP:
+		lane_drop(b, i, v.reason);
+		return;
+	case SVC_ECHO:
+		b->to.local |= LANE(i);
+		return;
+	}
+}
+
+void stage_service(struct worker *w, struct burst *b)
+{
+	lanes_t in = stage_take(w, STAGE_service, &b->to.service);
+
+	lanes_foreach (i, in) {
+		struct svc_frontend_key k = {
+			.addr = lane_dst(b, i),
+			.port = lane_dport(b, i),
+			.proto = b->proto[i],
+			.family = (uint8_t)lane_family(b, i),
+		};
+
+		svc_table_prefetch(w->snap.services->table, &k);
+	}
+	lanes_foreach (i, in)
+		service_lane(w, b, i);
+}

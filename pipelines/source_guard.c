@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* source_guard: vport, source address and MAC to pass or drop. A pod sends only as itself.
+ *
+ * A filter over what classify sorted: it takes no set of its own. */
+
+#include "pipelines/stage.h"
+
+static enum drop_reason guard_lane(const struct burst *b, lanes_t i, const struct vport *vp)
+{
+	const struct eth_hdr *eth = (const struct eth_hdr *)b->data[i];
+	struct ip_addr src;
+
+	if (vp->peer_mac_known && memcmp(eth->src, vp->peer_mac, 6) != 0)
+		return DROP_SourceMacSpoofed;
+	if ((b->flags[i] & LANE_ICMP_ERROR) != 0) {
+		/* classify has no key for errors */
+		const uint8_t *l3 = b->data[i] + b->l3[i];
+
+		src = lane_family(b, i) == IP_V6 ? ip_from_v6(((const struct ipv6_hdr *)l3)->src)
+						 : ip_from_v4(((const struct ipv4_hdr *)l3)->src);
+	} else {
+		src = lane_src(b, i);
+	}
+	for (uint32_t n = 0; n < vp->n_addrs; n++)
+		if (ip_prefix_contains(&vp->addrs[n], &src))
+			return DROP_REASONS;
+	return DROP_SourceIpSpoofed;
+}
+
+void stage_source_guard(struct worker *w, struct burst *b)
+{
+	lanes_t in = b->to.flow | b->to.fragment | b->to.icmp_error;
+	lanes_t spoofed = 0;
+
+	COUNT(w->counters.stage_packets[STAGE_source_guard], __builtin_popcountll(in));
+	lanes_foreach (i, in) {
+		const struct vport *vp = stage_in_vport(w, b, i);
+		enum drop_reason reason;
+
+		if (!vp->source_guard)
+			continue;
+		reason = guard_lane(b, i, vp);
+		if (reason == DROP_REASONS)
+			continue;
+		spoofed |= LANE(i);
+		lane_drop(b, i, reason);
+	}
+	b->to.flow &= ~spoofed;
+	b->to.fragment &= ~spoofed;
+	b->to.icmp_error &= ~spoofed;
+}
