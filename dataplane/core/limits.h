@@ -40,6 +40,10 @@
 #define BACKEND_SLOTS_MAX     (1u << 24)
 #define SVC_SOURCE_RANGES_MAX 64
 
+/* Extension headers in front of a transport: RFC 8200 names six, only destination options come
+ * twice. Longer chains are attacks on parsers. */
+#define IPV6_EXT_HEADERS_MAX 8
+
 /* Datagrams whose first fragment is remembered, and stray fragments held, a worker. */
 #define FRAG_ENTRIES           1024
 #define FRAG_HELD_MAX          128

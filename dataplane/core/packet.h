@@ -14,6 +14,7 @@
 #include "core/drop.h"
 #include "core/flow_key.h"
 #include "core/ip.h"
+#include "core/unaligned.h"
 
 #define ETH_HLEN      14
 #define ETH_TYPE_IPV4 0x0800
@@ -26,6 +27,16 @@
 #define TCP_RST 0x04
 #define TCP_PSH 0x08
 #define TCP_ACK 0x10
+
+/* IPv6 next headers that are not transports (RFC 8200). */
+#define IPV6_HOP_BY_HOP     0
+#define IPV6_ROUTING        43
+#define IPV6_FRAGMENT       44
+#define IPV6_NO_NEXT        59
+#define IPV6_DESTINATION    60
+#define IPV4_MORE_FRAGMENTS 0x2000
+#define IPV4_DONT_FRAGMENT  0x4000
+#define IPV4_OFFSET_MASK    0x1fff
 
 /* --- wire layouts (packed by nature; access through these on unaligned-safe types) --- */
 
@@ -107,8 +118,9 @@ struct frag6_hdr {
 
 enum parse_kind {
 	PARSE_FLOW,           /* TCP, UDP, SCTP, ICMP echo; key filled */
-	PARSE_FRAGMENT_LATER, /* key filled but for the ports */
-	PARSE_ICMP_ERROR,     /* key not filled */
+	PARSE_FRAGMENT_LATER, /* key filled but for the ports; IPv6: proto may be a header to come
+			       */
+	PARSE_ICMP_ERROR,     /* key filled but for the ports; its ICMP checksum is right */
 	PARSE_NEIGHBOUR,      /* ARP or ND */
 	PARSE_DROP,           /* reason says why */
 };
@@ -116,14 +128,16 @@ enum parse_kind {
 struct parsed {
 	uint8_t kind;   /* enum parse_kind */
 	uint8_t reason; /* enum drop_reason, for PARSE_DROP */
-	uint8_t flags;  /* enum lane_flag */
+	uint8_t flags;  /* enum lane_flag; LANE_IP_OPTIONS for IPv6 extension headers too */
 	uint8_t proto;
 	uint8_t tcp_flags;
-	uint16_t vlan;     /* 0: none */
-	uint16_t l3, l4;   /* offsets from the frame's start */
-	uint16_t len;      /* frame length without padding behind the IP packet */
-	uint32_t frag_id;  /* fragments: identification, network order */
+	uint16_t vlan;   /* 0: none */
+	uint16_t l3, l4; /* offsets from the frame's start */
+	uint16_t len;    /* frame length without padding behind the IP packet */
+	/* Fragments only (LANE_FRAGMENT). */
+	uint32_t frag_id;  /* identification, network order */
 	uint16_t frag_off; /* bytes */
+	uint16_t frag_len; /* bytes of the datagram's payload that this fragment carries */
 	union {
 		struct flow_key4 key4;
 		struct flow_key6 key6;
@@ -131,19 +145,23 @@ struct parsed {
 };
 
 /* One frame of len bytes. Zone is the vport's. IPv4 header checksum is verified; L4 checksums are
- * not (a wrong one stays wrong through incremental update, as in any router). */
+ * not (a wrong one stays wrong through incremental update, as in any router), but for ICMP errors
+ * (RFC 5508 REQ-3). Key and fragment fields are set only where the kind says so.
+ *
+ * The hot path calls parse_fast() of core/packet_fast.h first, which is inline and knows the
+ * common packets only. */
 void parse_frame(const uint8_t *frame, uint16_t len, uint16_t zone, struct parsed *out);
 
 /* The packet quoted by an ICMP or ICMPv6 error that starts at l4: fills the key of the quoted
  * packet as quoted (source is the one who sent it), false if too short or not trackable.
- * inner_l3/inner_l4 are offsets from frame; the ports' 8 bytes are inside len. */
+ * out->l3 and out->l4 are offsets from frame; 8 bytes of transport header are inside len. */
 bool parse_icmp_quoted(const uint8_t *frame, uint16_t len, uint16_t l4, bool v6, uint16_t zone,
 	struct parsed *out);
 
-/* --- checksums (RFC 1071, RFC 1624 eqn. 3)
- * -------------------------------------------------------- */
+/* --- checksums (RFC 1071, RFC 1624 eqn. 3) ---------------------------------------------------- */
 
-/* Ones' complement sum of len bytes added to sum, not folded. */
+/* Ones' complement sum of len bytes added to sum, not folded. Pieces of one message have even
+ * lengths, but for the last. */
 uint64_t csum_partial(const void *data, uint32_t len, uint64_t sum);
 static inline uint16_t csum_fold(uint64_t sum)
 {
@@ -153,8 +171,8 @@ static inline uint16_t csum_fold(uint64_t sum)
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t)sum;
 }
-/* new checksum = csum_update(old checksum, delta), delta = sum(~old field) + sum(new field) folded
- */
+/* new checksum = csum_update(old checksum, delta), delta = sum(~old field) + sum(new field) folded.
+ * A checksum as everybody computes it (never 0xffff) gives one of the same form. */
 static inline uint16_t csum_update(uint16_t csum, uint16_t delta)
 {
 	uint32_t sum = (uint16_t)~csum + (uint32_t)delta;
@@ -163,13 +181,17 @@ static inline uint16_t csum_update(uint16_t csum, uint16_t delta)
 	return (uint16_t)~sum;
 }
 uint16_t ipv4_csum(const struct ipv4_hdr *ip); /* of the header as it is, csum field ignored */
-/* Full L4 checksum of a packet at l3/l4 with l4_len bytes; csum field ignored. */
+/* Full L4 checksum (TCP, UDP, ICMP, ICMPv6) of a packet at l3/l4 with l4_len bytes, as it is to be
+ * stored; csum field ignored. UDP's 0 comes as 0xffff (RFC 768). */
 uint16_t l4_csum(
 	const uint8_t *frame, uint16_t l3, uint16_t l4, uint16_t l4_len, bool v6, uint8_t proto);
+/* Is the checksum that the packet carries right? (UDP's "none" is not.) */
+bool l4_csum_valid(
+	const uint8_t *frame, uint16_t l3, uint16_t l4, uint16_t l4_len, bool v6, uint8_t proto);
+/* CRC32c of len bytes after those whose CRC is crc (0 for none): chains over pieces. */
 uint32_t crc32c(const void *data, uint32_t len, uint32_t crc);
 
-/* --- translation
- * ------------------------------------------------------------------------------------ */
+/* --- translation ------------------------------------------------------------------------------ */
 
 /* What changes when a packet with key "from" becomes one whose key is "to": deltas for the IPv4
  * header checksum and for the L4 checksum (pseudo header and ports; ICMP: identifier only,
@@ -178,16 +200,8 @@ void nat_deltas4(
 	const struct flow_key4 *from, const struct flow_key4 *to, uint16_t *l3, uint16_t *l4);
 void nat_deltas6(const struct flow_key6 *from, const struct flow_key6 *to, uint16_t *l4);
 
-/* Rewrites addresses, ports or identifier and checksums of a whole packet or first fragment.
- * UDP checksum 0 over IPv4 stays 0, a computed 0 becomes 0xffff. SCTP: CRC32c over the packet
- * when ports changed. later = true: a later fragment, L3 only. TTL is not touched. */
-void nat_rewrite4(uint8_t *frame, uint16_t len, uint16_t l3, uint16_t l4,
-	const struct flow_key4 *to, uint16_t l3_delta, uint16_t l4_delta, bool later);
-void nat_rewrite6(uint8_t *frame, uint16_t len, uint16_t l3, uint16_t l4,
-	const struct flow_key6 *to, uint16_t l4_delta, bool later);
-
-/* Lowers TTL or hop limit by one with its checksum. The caller checked it is > 1. */
-void ttl_decrement(uint8_t *l3, bool v6);
+/* nat_rewrite4, nat_rewrite6 and ttl_decrement are inline in core/packet_fast.h, which is included
+ * below. */
 
 /* An ICMP error of a flow: the quoted packet becomes "quoted" (what its sender had sent), the
  * outer addresses become src and dst; checksums of the quoted header, the outer header and the
@@ -198,8 +212,7 @@ void icmp_error_rewrite6(uint8_t *frame, uint16_t len, const struct parsed *oute
 	const struct parsed *inner, const struct flow_key6 *quoted, const uint8_t src[16],
 	const uint8_t dst[16]);
 
-/* --- answers built by us
- * ------------------------------------------------------------------------------- */
+/* --- answers built by us ---------------------------------------------------------------------- */
 
 enum reject_kind {
 	REJECT_NONE,
@@ -227,8 +240,7 @@ uint16_t reject_build(const uint8_t *frame, uint16_t len, const struct parsed *p
  * if it is none or its checksum is wrong. */
 bool echo_reply(uint8_t *frame, uint16_t len, uint16_t l3, uint16_t l4, bool v6);
 
-/* --- neighbours: ARP (RFC 826) and ND (RFC 4861)
- * --------------------------------------------------------- */
+/* --- neighbours: ARP (RFC 826) and ND (RFC 4861) ---------------------------------------------- */
 
 enum neighbour_kind {
 	NEIGH_INVALID,
@@ -263,10 +275,11 @@ uint16_t neighbour_request(const struct ip_addr *target, const struct ip_addr *s
 uint16_t neighbour_announce(const struct ip_addr *addr, const uint8_t mac[6], uint16_t vlan,
 	uint8_t *out, uint16_t room);
 
-/* --- fragmentation of what is too big and may be cut (IPv4 without DF)
- * ------------------------------------ */
+/* --- fragmentation of what is too big and may be cut (IPv4 without DF) ------------------------ */
 
 /* Writes fragment number n (0...) of an IPv4 packet for mtu into out; returns its frame length, 0
  * when there is no such fragment. The Ethernet header is copied. */
 uint16_t ipv4_fragment(const uint8_t *frame, uint16_t len, uint16_t l3, uint16_t mtu, uint16_t n,
 	uint8_t *out, uint16_t room);
+
+#include "core/packet_fast.h"

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* Translation by stored differences (see packet.h): what commit computes once for a flow, and the
+ * rewriting that is too rare to be inline. Runs on workers; pure. */
+
+#include <endian.h>
+
+#include "core/nat.h"
+#include "core/packet.h"
+#include "core/simd.h"
+
+/* sum(~old) + sum(new) over len bytes. */
+static uint64_t delta_sum(const void *from, const void *to, uint32_t len, uint64_t sum)
+{
+	uint64_t old = csum_fold(csum_partial(from, len, 0));
+
+	return csum_partial(to, len, sum + (uint16_t)~old);
+}
+
+/* The key's port fields are what the transport's checksum covers, but for SCTP. */
+static uint16_t delta_l4(uint64_t addrs, const uint16_t *from, const uint16_t *to, uint8_t proto)
+{
+	switch (proto) {
+	case IP_PROTO_SCTP:
+		return 0;
+	case IP_PROTO_ICMP:
+		return csum_fold(delta_sum(from, to, 2, 0));
+	case IP_PROTO_ICMPV6:
+		return csum_fold(delta_sum(from, to, 2, addrs));
+	default:
+		return csum_fold(delta_sum(from, to, 4, addrs));
+	}
+}
+
+void nat_deltas4(
+	const struct flow_key4 *from, const struct flow_key4 *to, uint16_t *l3, uint16_t *l4)
+{
+	uint64_t addrs = delta_sum(&from->src, &to->src, 8, 0);
+
+	*l3 = csum_fold(addrs);
+	*l4 = delta_l4(addrs, &from->sport, &to->sport, from->proto);
+}
+
+void nat_deltas6(const struct flow_key6 *from, const struct flow_key6 *to, uint16_t *l4)
+{
+	uint64_t addrs = delta_sum(from->src, to->src, 32, 0);
+
+	*l4 = delta_l4(addrs, &from->sport, &to->sport, from->proto);
+}
+
+/* CRCs are linear: the CRC of a changed message differs by the CRC register of the change alone,
+ * which is the ports' difference with zeros behind it. */
+void sctp_csum_adjust(uint8_t *field, uint32_t old_ports, uint32_t new_ports, uint32_t sctp_len)
+{
+	static const uint8_t zeros[256];
+	uint32_t diff = old_ports ^ new_ports;
+	uint32_t reg, rest;
+
+	if (diff == 0 || sctp_len < sizeof(struct sctp_hdr))
+		return;
+	reg = simd_crc32c((const uint8_t *)&diff, 4, 0);
+	for (rest = sctp_len - 4; rest > sizeof(zeros); rest -= sizeof(zeros))
+		reg = simd_crc32c(zeros, sizeof(zeros), reg);
+	reg = simd_crc32c(zeros, rest, reg);
+	store_u32(field, load_u32(field) ^ htole32(reg));
+}
+
+/* Bytes from l4 to the end of the IP packet by its own header. */
+static uint32_t transport_len(const uint8_t *frame, uint16_t l3, uint16_t l4)
+{
+	const uint8_t *ip = frame + l3;
+	uint32_t end;
+
+	if (ip[0] >> 4 == 6)
+		end = ntohs(load_u16(ip + offsetof(struct ipv6_hdr, payload_len))) +
+			(uint32_t)sizeof(struct ipv6_hdr);
+	else
+		end = ntohs(load_u16(ip + offsetof(struct ipv4_hdr, total_len)));
+	return l3 + end > l4 ? l3 + end - l4 : 0;
+}
+
+__attribute__((cold)) void nat_rewrite_other(
+	uint8_t *frame, uint16_t l3, uint16_t l4, uint32_t ports, uint8_t proto, uint16_t l4_delta)
+{
+	uint8_t *p = frame + l4;
+	uint32_t old;
+
+	if (proto == IP_PROTO_SCTP) {
+		old = load_u32(p);
+		store_u32(p, ports);
+		sctp_csum_adjust(p + offsetof(struct sctp_hdr, csum), old, ports,
+			transport_len(frame, l3, l4));
+		return;
+	}
+	memcpy(p + offsetof(struct icmp_hdr, id), &ports, 2);
+	csum_adjust(p + offsetof(struct icmp_hdr, csum), l4_delta);
+	/* A message of zeros, which ICMPv4's echo reply can be, has no sum but zero: only its
+	 * checksum is all ones, and all others' never (RFC 1624 3). */
+	if (proto == IP_PROTO_ICMP && load_u16(p + offsetof(struct icmp_hdr, csum)) == 0 &&
+		csum_partial(p, transport_len(frame, l3, l4), 0) == 0)
+		store_u16(p + offsetof(struct icmp_hdr, csum), 0xffff);
+}
