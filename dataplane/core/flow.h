@@ -58,7 +58,8 @@ struct flow_timeouts {
 };
 
 /* TCP 30 s new, 60 s SYN-ACK, 24 h established, 1 h half closed, 10 s closing and reset; UDP 30 s
- * and 120 s; ICMP 30 s; SCTP like TCP (Linux netfilter's defaults where it has one). */
+ * and 120 s; ICMP 30 s; SCTP 30 s, 210 s both ways, 10 s closing (Linux netfilter's defaults where
+ * it has one). */
 void flow_timeouts_default(struct flow_timeouts *t);
 
 enum flow_flag {
@@ -80,12 +81,19 @@ struct flow_meta {
 	uint16_t l3_delta;            /* ones' complement sum to add to a checksum, forward; */
 	uint16_t l4_delta;            /* for the reply direction take the complement */
 	uint32_t backend;             /* backend_ref, 0 none */
-	uint32_t generation;   /* of this entry; id shown to people = entry index - generation */
-	_Atomic uint8_t state; /* enum flow_state */
-	_Atomic uint8_t flags; /* enum flow_flag */
-	uint8_t class;         /* enum flow_class */
-	uint8_t zero;
 	uint32_t reserved;
+	union {
+		struct {
+			/* Of this entry; the id shown to people = entry index - generation. */
+			uint32_t generation;
+			_Atomic uint8_t state; /* enum flow_state */
+			_Atomic uint8_t flags; /* enum flow_flag */
+			uint8_t class;         /* enum flow_class */
+			_Atomic uint8_t bury;  /* of a dead entry: how far its burial is (flow.c) */
+		};
+		/* The same as one word, so that a kill by id is one compare-and-swap. */
+		_Atomic uint64_t life;
+	};
 };
 
 struct flow4 {
@@ -165,26 +173,36 @@ static inline void flow_touch(struct flow_meta *m, uint32_t now_ms)
 		atomic_store_explicit(&m->last_seen, now_ms, memory_order_relaxed);
 }
 
-/* Moves the state by what a TCP packet of direction dir carries. Stores only on a change. */
+/* Moves the state by what a TCP packet of direction dir carries (its flag bits as on the wire).
+ * Stores only on a change, and never brings a dead flow back. */
 void flow_tcp_advance(struct flow_meta *m, enum lane_dir dir, uint8_t tcp_flags);
 /* Same for other protocols: a reply makes NEW to REPLIED. */
 void flow_seen_reply(struct flow_meta *m);
+/* The end of a conversation told by the protocol (SCTP SHUTDOWN, ABORT): CLOSING. */
+void flow_close(struct flow_meta *m);
 
 /* --- life ------------------------------------------------------------------------------------ */
 
 /* A free entry of this worker's pool, or FLOW_NONE (counted full; unreplied entries were marked
- * for reclaim so that a later call succeeds). The caller fills key[], meta and cold, state last,
- * then links: reply key first, then forward key. */
+ * for reclaim so that a later call succeeds). It is all zero but for last_seen, created_ms and
+ * generation. The caller fills key[], meta and cold, state last, then links: reply key first, then
+ * forward key. While the first link is refused (-EEXIST), the key may be changed and tried again.
+ * After one key is linked flow_kill is the only way back. */
 uint32_t flow_alloc(struct flow_table *t, enum ip_family f, uint32_t worker, uint32_t now_ms);
-/* Gives back an entry that was never linked. */
+/* Gives back an entry that was never linked. Nothing happens if it was killed by its id
+ * meanwhile: the sweep frees it. */
 void flow_unalloc(struct flow_table *t, enum ip_family f, uint32_t worker, uint32_t entry);
 
 /* Links key[dir] of the entry. 0; -EEXIST: the key is there, *other = its entry << 1 | direction;
- * -ENOSPC: the chain is at its bound. The insert without overwrite is the reservation of a
- * source-NAT port. */
+ * -ENOSPC: the chain is at its bound or overflow buckets are out; -ECANCELED: the entry was
+ * killed by its id meanwhile. The insert without overwrite is the reservation of a source-NAT
+ * port. */
 int flow_link(
 	struct flow_table *t, enum ip_family f, uint32_t entry, enum lane_dir dir, uint32_t *other);
 void flow_unlink(struct flow_table *t, enum ip_family f, uint32_t entry, enum lane_dir dir);
+/* Starts the load of the bucket that a link or lookup of this key will need. */
+void flow_prefetch4(const struct flow_table *t, const struct flow_key4 *k);
+void flow_prefetch6(const struct flow_table *t, const struct flow_key6 *k);
 
 /* Any thread: the caller whose compare-and-swap turns the state to DEAD unlinks both keys and
  * stamps the entry. False if somebody else did. Callers that hold only an id pass its generation
@@ -192,13 +210,14 @@ void flow_unlink(struct flow_table *t, enum ip_family f, uint32_t entry, enum la
 bool flow_kill(struct flow_table *t, enum ip_family f, uint32_t entry);
 bool flow_kill_id(struct flow_table *t, enum ip_family f, uint32_t entry, uint32_t generation);
 
-/* The owner, once a loop: looks at FLOW_SWEEP_BATCH entries of each family from where it stopped,
- * kills what is idle too long, and frees what is dead long enough. Returns entries killed. */
+/* The owner, once a loop: looks at up to FLOW_SWEEP_BATCH entries of each family from where it
+ * stopped, kills what is idle too long, and frees what is dead long enough. It looks at no more
+ * than it needs to pass the pool once in FLOW_SWEEP_PASS_MS, unless the pool is nearly full: a
+ * line read for nothing costs as much as a packet. Returns entries killed. */
 uint32_t flow_sweep(struct flow_table *t, uint32_t worker, uint32_t now_ms,
 	const struct flow_timeouts *timeouts);
 
-/* --- reading by other threads ------------------------------------------------------------------
- */
+/* --- reading by other threads ----------------------------------------------------------------- */
 
 struct flow_view {
 	enum ip_family family;

@@ -26,8 +26,17 @@
 #define FLOW_CHAIN_MAX 8
 /* Entries of its own pool that a worker looks at in one loop. */
 #define FLOW_SWEEP_BATCH 64
+/* One pass over a pool takes at least this long: timeouts are seconds and more. */
+#define FLOW_SWEEP_PASS_MS 1000
 /* Unreplied entries looked for when the pool is empty, one search an insert. */
 #define FLOW_RECLAIM_SCAN 32
+/* Entries that one such search kills: more than one, so that a flood's refused inserts make room
+ * faster than they come, and few, so that one burst does not empty the pool. */
+#define FLOW_RECLAIM_MAX 4
+/* Overflow buckets: a part of the buckets, and a floor for small tables. At a load of 0.7, 12 % of
+ * the buckets of 8 overflow (Poisson). */
+#define FLOW_OVERFLOW_SHARE 4
+#define FLOW_OVERFLOW_MIN   16
 /* last_seen is written only when it is this old: no shared store in steady state. */
 #define FLOW_TOUCH_MS 1000
 
