@@ -224,8 +224,11 @@ static inline void worker_load_snapshot(struct worker *w)
 }
 
 /* Control thread: prepares an empty, working switch (no vports, services not ready, no routes,
- * default tunables) around an existing flow table. */
+ * default tunables) around an existing flow table. The records it publishes are constants of
+ * core: who replaces them must not free them. Every next hop id has a record, NEXT_HOP_NONE at
+ * first. Records that control published stay control's at the end. */
 int dataplane_init(struct dataplane *dp, struct flow_table *flows);
 void dataplane_fini(struct dataplane *dp);
+/* Enters the worker into dp and loads its first snapshot. */
 int worker_init(struct worker *w, struct dataplane *dp, uint32_t id, const struct worker_io *io);
 void worker_fini(struct worker *w);

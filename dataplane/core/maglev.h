@@ -14,7 +14,7 @@
  * largest. */
 uint32_t maglev_size_for(uint32_t n);
 
-/* Fills table[size] with indices 0..n-1. seeds[i] is the identity hash of backend i; equal seeds
- * are a caller's error. scratch holds 2 * n words. 0, or -EINVAL. */
+/* Fills table[size] with indices 0..n-1; size is a prime up to 65537. seeds[i] is the identity hash
+ * of backend i; equal seeds are a caller's error. scratch holds 3 * n words. 0, or -EINVAL. */
 int maglev_build(
 	const uint64_t *seeds, uint32_t n, uint32_t size, uint16_t *table, uint32_t *scratch);

@@ -72,8 +72,9 @@ struct svc_list {
 	struct svc_backend backends[];
 };
 
-/* One allocation (free with free()); NULL when out of memory. Input order does not matter; seeds
- * come from address and port alone: the same table on every node and after every restart. */
+/* One allocation (free with free()); NULL when out of memory or n > SVC_BACKENDS_MAX. Input order
+ * does not matter, an endpoint given twice counts once; seeds come from address and port alone:
+ * the same table on every node and after every restart. A list of one has a table of one place. */
 struct svc_list *svc_list_new(const struct svc_backend *backends, uint32_t n);
 
 static inline const struct svc_backend *svc_list_pick(const struct svc_list *l, uint32_t hash)
@@ -191,6 +192,7 @@ struct svc_verdict {
 	enum svc_frontend_kind frontend;
 	const struct svc_port *svc;
 	const struct svc_backend *backend;
+	const struct svc_list *list; /* that backend was picked from */
 };
 
 /* Pure: same answer for a packet and for "why". */

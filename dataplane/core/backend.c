@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* Backends: slots that keep their number while an endpoint lives, and one byte of state each (see
+ * service.h). Control gives, sets and releases; any thread reads a state by one load. Slots are
+ * given again first-in first-out, so that an old reference meets its generation again as late as
+ * can be. */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/service.h"
+
+#define GENERATION_BITS 0x3f /* of a generation that the state byte holds */
+
+struct backend_table {
+	uint32_t capacity; /* slots 1 .. capacity */
+	uint32_t used;
+	uint32_t head, tail;    /* free slots: ring[head % capacity] ..., counts never wrap back */
+	uint32_t *ring;         /* control's own */
+	uint8_t *generation;    /* [slot], control's own */
+	_Atomic uint8_t byte[]; /* [slot] */
+};
+
+static inline uint32_t slot_of(backend_ref ref)
+{
+	return ref & (BACKEND_SLOTS_MAX - 1);
+}
+
+static inline uint8_t byte_of(uint8_t generation, enum backend_state s)
+{
+	return (uint8_t)(s | (generation & GENERATION_BITS) << 2);
+}
+
+int backend_table_init(uint32_t capacity, struct backend_table **out)
+{
+	struct backend_table *t;
+
+	if (capacity == 0 || capacity >= BACKEND_SLOTS_MAX)
+		return -EINVAL;
+	t = calloc(1, sizeof(*t) + capacity + 1);
+	if (t == NULL)
+		return -ENOMEM;
+	t->capacity = capacity;
+	t->ring = malloc(sizeof(*t->ring) * capacity);
+	t->generation = calloc(1, (size_t)capacity + 1);
+	if (t->ring == NULL || t->generation == NULL) {
+		backend_table_fini(t);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < capacity; i++)
+		t->ring[i] = i + 1;
+	*out = t;
+	return 0;
+}
+
+void backend_table_fini(struct backend_table *t)
+{
+	if (t == NULL)
+		return;
+	free(t->ring);
+	free(t->generation);
+	free(t);
+}
+
+backend_ref backend_alloc(struct backend_table *t)
+{
+	uint32_t slot;
+
+	if (t->used == t->capacity)
+		return 0;
+	slot = t->ring[t->head];
+	t->head = t->head + 1 < t->capacity ? t->head + 1 : 0;
+	t->used++;
+	t->generation[slot]++;
+	atomic_store_explicit(
+		&t->byte[slot], byte_of(t->generation[slot], BACKEND_UNUSED), memory_order_release);
+	return (uint32_t)t->generation[slot] << 24 | slot;
+}
+
+/* Is ref the slot's present holder? */
+static bool current(const struct backend_table *t, backend_ref ref)
+{
+	uint32_t slot = slot_of(ref);
+
+	return slot != 0 && slot <= t->capacity && t->generation[slot] == ref >> 24;
+}
+
+void backend_set(struct backend_table *t, backend_ref ref, enum backend_state s)
+{
+	if (current(t, ref))
+		atomic_store_explicit(&t->byte[slot_of(ref)], byte_of((uint8_t)(ref >> 24), s),
+			memory_order_release);
+}
+
+void backend_release(struct backend_table *t, backend_ref ref)
+{
+	uint32_t slot = slot_of(ref);
+
+	if (!current(t, ref))
+		return;
+	backend_set(t, ref, BACKEND_GONE);
+	/* From here ref is nobody's, so that a second release is none; the state byte keeps the
+	 * old generation, and so says GONE, until the slot is given again. */
+	t->generation[slot]++;
+	t->ring[t->tail] = slot;
+	t->tail = t->tail + 1 < t->capacity ? t->tail + 1 : 0;
+	t->used--;
+}
+
+uint32_t backend_used(const struct backend_table *t)
+{
+	return t->used;
+}
+
+enum backend_state backend_state(const struct backend_table *t, backend_ref ref)
+{
+	uint32_t slot = slot_of(ref);
+	uint8_t byte;
+
+	if (slot == 0 || slot > t->capacity)
+		return BACKEND_GONE;
+	byte = atomic_load_explicit(&t->byte[slot], memory_order_acquire);
+	if (byte >> 2 != (ref >> 24 & GENERATION_BITS))
+		return BACKEND_GONE;
+	return (enum backend_state)(byte & 3);
+}

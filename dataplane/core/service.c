@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* The service decision: where the first packet of a flow goes (see service.h). Workers, and the
+ * API for explanations; pure.
+ *
+ * The verdicts are kube-proxy's: KEP-1669 (two lists with their own fallbacks, terminating
+ * endpoints), KEP-2086 (internal traffic policy), KEP-2438 and KEP-3836 (the short cut of local
+ * clients under externalTrafficPolicy Local). */
+
+#include <string.h>
+
+#include "core/service.h"
+
+static bool in_service_cidr(const struct svc_domain *d, const struct ip_addr *a)
+{
+	for (uint32_t i = 0; i < d->n_service_cidrs; i++)
+		if (ip_prefix_contains(&d->service_cidrs[i], a))
+			return true;
+	return false;
+}
+
+static bool is_node_port_addr(const struct svc_domain *d, const struct ip_addr *a)
+{
+	for (uint32_t i = 0; i < d->n_node_port_addrs; i++)
+		if (ip_equal(&d->node_port_addrs[i], a))
+			return true;
+	return false;
+}
+
+static bool in_ranges(const struct svc_port *svc, const struct ip_addr *a)
+{
+	for (uint32_t i = 0; i < svc->n_source_ranges; i++)
+		if (ip_prefix_contains(&svc->source_ranges[i], a))
+			return true;
+	return false;
+}
+
+/* The host talks to a VIP that is bound locally: its source is then a VIP of the service, which
+ * no range names. Allowed if the ranges admit the node itself. */
+static bool is_own_vip(
+	const struct svc_domain *d, const struct svc_port *svc, const struct svc_query *q)
+{
+	struct svc_frontend_key k = {.addr = q->src,
+		.port = q->dport,
+		.proto = q->proto,
+		.family = (uint8_t)ip_family(&q->src)};
+	struct svc_hit hit;
+
+	if (!svc_table_find(d->table, &k, &hit) || hit.kind != SVC_LB_VIP || hit.svc->id != svc->id)
+		return false;
+	for (uint32_t i = 0; i < d->n_node_port_addrs; i++)
+		if (in_ranges(svc, &d->node_port_addrs[i]))
+			return true;
+	return false;
+}
+
+static void drop(struct svc_verdict *v, enum drop_reason reason)
+{
+	v->kind = SVC_DROP;
+	v->reason = reason;
+}
+
+static void reject(struct svc_verdict *v, enum drop_reason reason)
+{
+	v->kind = SVC_REJECT;
+	v->reason = reason;
+}
+
+/* The row and column of the verdict matrix: which list, and whether the source is translated. */
+static const struct svc_list *choose_list(const struct svc_domain *d, const struct svc_port *svc,
+	enum svc_frontend_kind frontend, enum svc_source source, bool *snat)
+{
+	if (frontend == SVC_CLUSTER_IP) {
+		*snat = source != SVC_FROM_POD || d->masquerade_all;
+		return svc->flags & SVC_ITP_LOCAL ? svc->local : svc->cluster;
+	}
+	if (!(svc->flags & SVC_ETP_LOCAL)) {
+		*snat = true;
+		return svc->cluster;
+	}
+	/* Local clients are not what the policy is about: any endpoint may serve them. */
+	*snat = source == SVC_FROM_HOST;
+	return source == SVC_FROM_OUTSIDE ? svc->local : svc->cluster;
+}
+
+static void decide_frontend(const struct svc_domain *d, const struct svc_query *q,
+	const struct svc_hit *hit, struct svc_verdict *v)
+{
+	const struct svc_port *svc = hit->svc;
+	const struct svc_list *list;
+
+	v->frontend = hit->kind;
+	v->svc = svc;
+	if (!d->ready) {
+		drop(v, DROP_ServicesNotReady);
+		return;
+	}
+	if (hit->kind == SVC_CLUSTER_IP && q->source == SVC_FROM_OUTSIDE &&
+		!d->cluster_ip_outside) {
+		drop(v, DROP_ServiceOutsideClient);
+		return;
+	}
+	/* Before the endpoints are looked at, for every source; families without a range are open.
+	 */
+	if (hit->kind == SVC_LB_VIP && svc->n_source_ranges != 0 && !in_ranges(svc, &q->src) &&
+		!is_own_vip(d, svc, q)) {
+		drop(v, DROP_ServiceSourceRange);
+		return;
+	}
+	list = choose_list(d, svc, hit->kind, (enum svc_source)q->source, &v->snat);
+	if (list->n == 0) {
+		v->snat = false;
+		/* Silence while others could serve: a load balancer that is late to notice should
+		 * try again, not see an error. */
+		if ((svc->flags & SVC_HAS_ANY) && list == svc->local)
+			drop(v, DROP_ServiceNoLocalBackend);
+		else
+			reject(v, DROP_ServiceNoBackend);
+		return;
+	}
+	v->kind = SVC_TRANSLATE;
+	v->list = list;
+	v->backend = svc_list_pick(list, q->hash);
+	/* Hairpin: a client that reaches itself must see the answer come from the service. */
+	if (ip_equal(&v->backend->addr, &q->src))
+		v->snat = true;
+}
+
+/* The address is in use as a ClusterIP, or at least inside a service range: ours to answer for,
+ * and never to forward. */
+static bool decide_service_address(
+	const struct svc_domain *d, const struct svc_query *q, bool echo, struct svc_verdict *v)
+{
+	struct svc_frontend_key k = {.addr = q->dst, .family = (uint8_t)ip_family(&q->dst)};
+	bool in_range = in_service_cidr(d, &q->dst);
+	struct svc_hit hit;
+
+	if (!d->ready && in_range) {
+		drop(v, DROP_ServicesNotReady);
+		return true;
+	}
+	if (svc_table_find(d->table, &k, &hit)) {
+		v->frontend = hit.kind;
+		if (!d->ready)
+			drop(v, DROP_ServicesNotReady);
+		else if (echo)
+			v->kind = SVC_ECHO;
+		else
+			reject(v, DROP_ServiceUnknownPort);
+		return true;
+	}
+	if (in_range)
+		drop(v, DROP_ServiceUnknownAddress);
+	return in_range;
+}
+
+void svc_decide(const struct svc_domain *d, const struct svc_query *q, struct svc_verdict *out)
+{
+	struct svc_frontend_key k = {.addr = q->dst,
+		.port = q->dport,
+		.proto = q->proto,
+		.family = (uint8_t)ip_family(&q->dst)};
+	bool echo = q->proto == IP_PROTO_ICMP || q->proto == IP_PROTO_ICMPV6;
+	struct svc_hit hit;
+
+	*out = (struct svc_verdict){.kind = SVC_PASS};
+	/* The most specific first: an address of its own wins over the NodePorts of all. An echo's
+	 * identifier is no port. */
+	if (!echo && svc_table_find(d->table, &k, &hit)) {
+		decide_frontend(d, q, &hit, out);
+		return;
+	}
+	if (decide_service_address(d, q, echo, out) || echo || !is_node_port_addr(d, &q->dst))
+		return;
+	memset(&k.addr, 0, sizeof(k.addr));
+	if (svc_table_find(d->table, &k, &hit))
+		decide_frontend(d, q, &hit, out);
+}
