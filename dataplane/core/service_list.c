@@ -47,7 +47,7 @@ static uint32_t sort_unique(struct svc_backend *b, uint32_t n)
 	return kept;
 }
 
-static int build(const struct svc_list *l, uint16_t *table)
+static int table_build(const struct svc_list *l, uint16_t *table)
 {
 	uint64_t *seeds = malloc(l->n * (sizeof(*seeds) + 3 * sizeof(uint32_t)));
 	int ret;
@@ -81,7 +81,7 @@ struct svc_list *svc_list_new(const struct svc_backend *backends, uint32_t n)
 	l->n = sort_unique(l->backends, n);
 	l->maglev_size = l->n == 1 ? 1 : maglev_size_for(l->n);
 	l->maglev = table;
-	if (l->n > 1 && build(l, table) < 0) {
+	if (l->n > 1 && table_build(l, table) < 0) {
 		free(l);
 		return NULL;
 	}

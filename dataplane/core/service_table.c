@@ -134,17 +134,25 @@ void svc_table_fini(struct svc_table *t)
 /* --- reclamation ------------------------------------------------------------------------------
  */
 
+static struct retired *retired_new(void *mem, uint32_t stamp)
+{
+	struct retired *r = malloc(sizeof(*r));
+
+	if (r != NULL)
+		*r = (struct retired){.mem = mem, .stamp = stamp};
+	return r;
+}
+
 void svc_table_retire(struct svc_table *t, void *mem)
 {
 	struct retired *r;
 
 	if (mem == NULL)
 		return;
-	r = malloc(sizeof(*r));
+	r = retired_new(mem, grace_stamp(t->grace));
 	/* Out of memory: better to keep mem for ever than to free it under a reader. */
 	if (r == NULL)
 		return;
-	*r = (struct retired){.mem = mem, .stamp = grace_stamp(t->grace)};
 	*t->newest = r;
 	t->newest = &r->next;
 }
@@ -222,39 +230,61 @@ static int rebuild(struct svc_table *t)
 	return 0;
 }
 
-int svc_table_set(struct svc_table *t, const struct svc_frontend_key *k,
-	enum svc_frontend_kind kind, const struct svc_port *svc)
+static struct record *record_new(
+	const struct svc_frontend_key *k, enum svc_frontend_kind kind, const struct svc_port *svc)
+{
+	struct record *r = malloc(sizeof(*r));
+
+	if (r != NULL)
+		*r = (struct record){.key = *k, .kind = kind, .svc = svc};
+	return r;
+}
+
+static void record_free(struct record *r)
+{
+	free(r);
+}
+
+/* Fills the vacant place of a key that is not in the index. */
+static int add(struct svc_table *t, uint64_t hash, struct place *vacant, const struct record *r)
 {
 	struct index *x = atomic_load_explicit(&t->index, memory_order_relaxed);
-	uint64_t hash = hash_of(t, k);
-	struct place *p, *vacant;
-	struct record *r;
 
-	r = malloc(sizeof(*r));
-	if (r == NULL)
-		return -ENOMEM;
-	*r = (struct record){.key = *k, .kind = kind, .svc = svc};
-	p = find_place(t, x, k, hash, &vacant);
-	if (p != NULL) {
-		const struct record *old = atomic_load_explicit(&p->record, memory_order_relaxed);
-
-		atomic_store_explicit(&p->record, r, memory_order_release);
-		svc_table_retire(t, (void *)(uintptr_t)old);
-		return 0;
-	}
 	if (atomic_load_explicit(&vacant->record, memory_order_relaxed) == NULL) {
 		if ((uint64_t)(x->filled + 1) * 10 > ((uint64_t)x->mask + 1) * 7) {
-			if (rebuild(t) < 0) {
-				free(r);
+			if (rebuild(t) < 0)
 				return -ENOMEM;
-			}
 			x = atomic_load_explicit(&t->index, memory_order_relaxed);
-			find_place(t, x, k, hash, &vacant);
+			find_place(t, x, &r->key, hash, &vacant);
 		}
 		x->filled++;
 	}
 	put(vacant, hash, r);
 	t->used++;
+	return 0;
+}
+
+int svc_table_set(struct svc_table *t, const struct svc_frontend_key *k,
+	enum svc_frontend_kind kind, const struct svc_port *svc)
+{
+	struct index *x = atomic_load_explicit(&t->index, memory_order_relaxed);
+	uint64_t hash = hash_of(t, k);
+	struct place *vacant, *p = find_place(t, x, k, hash, &vacant);
+	struct record *r = record_new(k, kind, svc);
+	const struct record *old;
+
+	if (r == NULL)
+		return -ENOMEM;
+	if (p == NULL) {
+		int ret = add(t, hash, vacant, r);
+
+		if (ret < 0)
+			record_free(r);
+		return ret;
+	}
+	old = atomic_load_explicit(&p->record, memory_order_relaxed);
+	atomic_store_explicit(&p->record, r, memory_order_release);
+	svc_table_retire(t, (void *)(uintptr_t)old);
 	return 0;
 }
 
