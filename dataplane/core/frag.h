@@ -4,7 +4,8 @@
 /* Fragments: every fragment of a datagram gets the ports of its first one (RFC 3128's rules kept).
  *
  * A table a worker: NICs and the rim send all fragments of a datagram to one queue. Fragments that
- * come before the first are held, bounded in number and time. No reassembly. */
+ * come before the first are held, bounded in number and time. No reassembly. When the table is
+ * full, the datagram seen longest ago makes room, but never one whose fragments are held. */
 
 #pragma once
 
@@ -34,7 +35,8 @@ struct frag_stats {
 	uint32_t entries, entries_high, held_now;
 };
 
-/* salt: fixed by tests. Capacities <= limits.h's; tests use tiny ones. */
+/* salt: fixed by tests. 1 <= entries <= FRAG_ENTRIES, held <= FRAG_HELD_MAX; NULL otherwise, or
+ * when out of memory. */
 struct frag_table *frag_table_new(uint32_t entries, uint32_t held, uint64_t salt);
 void frag_table_free(struct frag_table *t); /* must hold no packet: frag_expire(all) first */
 
@@ -43,7 +45,8 @@ void frag_table_free(struct frag_table *t); /* must hold no packet: frag_expire(
 uint32_t frag_first(struct frag_table *t, const struct parsed *p, uint32_t now_ms);
 /* Next released fragment; false when none. */
 bool frag_take(struct frag_table *t, struct frag_packet *out);
-/* A later fragment: fills sport and dport of p's key, or takes pkt and holds it, or refuses. */
+/* A later fragment: fills sport and dport of p's key (IPv6: the protocol too, which later fragments
+ * do not always name), or takes pkt and holds it, or refuses. */
 enum frag_verdict frag_later(struct frag_table *t, struct parsed *p, const struct frag_packet *pkt,
 	uint32_t now_ms, enum drop_reason *reason);
 /* Next held packet whose time is over (or any, when all); the caller drops it. */
