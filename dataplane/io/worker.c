@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* The worker loop: snapshot, receive and run each of its queues, mailbox, sweep, flush, quiescent.
+ *
+ * Worker threads (EAL lcores). Allocates nothing but packet buffers, logs nothing, waits for
+ * nobody; the one system call is the sleep of an idle worker, outside of any read section. What a
+ * driver of a kernel interface does inside its burst functions is the driver's. */
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include <rte_cycles.h>
+#include <rte_pause.h>
+#include <rte_prefetch.h>
+
+#include "core/packet.h"
+#include "io/rim_internal.h"
+
+#define PREFETCH_AHEAD 4
+
+/* --- receive -----------------------------------------------------------------------------------
+ */
+
+static void drop_received(struct rim_worker *rw, struct rte_mbuf *m, enum drop_reason reason)
+{
+	COUNT(rw->w.counters.received, 1);
+	COUNT(rw->w.counters.drops[reason], 1);
+	rte_pktmbuf_free(m);
+}
+
+/* The vport of a frame, 0 when there is none. A tag that the NIC took off is put back: stages see
+ * every frame as it was on the wire. */
+static uint16_t frame_vport(const struct rim_view *v, uint8_t port, struct rte_mbuf **m)
+{
+	const uint8_t *eth;
+	uint16_t vlan;
+
+	if (__builtin_expect(((*m)->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0, 0) &&
+		rte_vlan_insert(m) != 0)
+		return 0;
+	eth = rte_pktmbuf_mtod(*m, const uint8_t *);
+	if (__builtin_expect(eth[12] != (ETH_TYPE_VLAN >> 8) || eth[13] != (ETH_TYPE_VLAN & 0xff) ||
+			    (*m)->data_len < 18,
+		    1))
+		return v->untagged[port];
+	vlan = (uint16_t)((eth[14] & 0x0f) << 8 | eth[15]);
+	if (vlan == 0) /* a priority tag */
+		return v->untagged[port];
+	return v->vlans[port] != NULL ? v->vlans[port][vlan] : 0;
+}
+
+static uint8_t frame_csum_flag(const struct rte_mbuf *m)
+{
+	return (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD
+		? LANE_L4_CSUM_OK
+		: 0;
+}
+
+/* Moves the frames that the pipeline can take to lanes 0 .. return value - 1. */
+static uint32_t fill_burst(
+	struct rim_worker *rw, const struct rim_rxq *q, struct rte_mbuf **rx, uint32_t n)
+{
+	struct burst *b = &rw->w.burst;
+	uint32_t lane = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = rx[i];
+		uint16_t vport;
+
+		if (i + PREFETCH_AHEAD < n)
+			rte_prefetch0(rte_pktmbuf_mtod(rx[i + PREFETCH_AHEAD], void *));
+		if (__builtin_expect(m->nb_segs > 1, 0) && rte_pktmbuf_linearize(m) != 0) {
+			drop_received(rw, m, DROP_NoBuffer);
+			continue;
+		}
+		if (__builtin_expect(m->data_len < ETH_HLEN, 0)) {
+			drop_received(rw, m, DROP_RuntFrame);
+			continue;
+		}
+		vport = frame_vport(rw->view, q->port, &m);
+		if (__builtin_expect(vport == 0, 0)) {
+			drop_received(rw, m, DROP_VlanUnknown);
+			continue;
+		}
+		b->buf[lane] = m;
+		b->data[lane] = rte_pktmbuf_mtod(m, uint8_t *);
+		b->len[lane] = m->data_len;
+		b->in_vport[lane] = vport;
+		b->flags[lane] = q->csum ? frame_csum_flag(m) : 0;
+		lane++;
+	}
+	return lane;
+}
+
+static uint32_t receive_queue(struct rim_worker *rw, const struct rim_rxq *q)
+{
+	struct worker *w = &rw->w;
+	struct rte_mbuf *rx[BURST_MAX];
+	uint32_t n = rte_eth_rx_burst(q->eth, q->queue, rx, BURST_MAX);
+	uint32_t lanes;
+
+	if (n == 0)
+		return 0;
+	for (uint32_t i = 0; i < PREFETCH_AHEAD && i < n; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(rx[i], void *));
+	COUNT(w->counters.stage_packets[STAGE_receive], n);
+	lanes = fill_burst(rw, q, rx, n);
+	if (lanes == 0)
+		return n;
+	w->burst.to = (struct burst_sets){.classify = ~UINT64_C(0) >> (BURST_MAX - lanes)};
+	w->burst.count = (uint16_t)lanes;
+	w->burst.resized = 0;
+	rw->rim->cfg.run(w, &w->burst);
+	return n;
+}
+
+static uint32_t receive(struct rim_worker *rw)
+{
+	const struct rim_view *v = rw->view;
+	uint32_t id = rw->w.id, n = 0;
+
+	for (uint32_t q = 0; q < v->n_rxq[id]; q++)
+		n += receive_queue(rw, &v->rxq[id][q]);
+	return n;
+}
+
+/* --- what happens beside packets ---------------------------------------------------------------
+ */
+
+static uint32_t mailbox_run(struct rim_worker *rw)
+{
+	struct rim_work item;
+	uint32_t n = 0;
+
+	while (n < RIM_MAILBOX_BATCH && spsc_get(rw->mailbox, &item)) {
+		item.fn(&rw->w, item.arg);
+		n++;
+	}
+	return n;
+}
+
+/* Advances now_ms; returns the milliseconds that passed. No system call: the TSC was calibrated
+ * by EAL. */
+static uint32_t clock_advance(struct rim_worker *rw, uint64_t tsc)
+{
+	uint64_t ms;
+
+	if (tsc - rw->ms_tsc < rw->rim->ticks_per_ms)
+		return 0;
+	ms = (tsc - rw->ms_tsc) / rw->rim->ticks_per_ms;
+	rw->ms_tsc += ms * rw->rim->ticks_per_ms;
+	rw->w.now_ms += (uint32_t)ms;
+	return (uint32_t)ms;
+}
+
+/* Sweeps are paced by time, not by loops: an idle worker loops a million times a second. */
+static void sweep(struct rim_worker *rw, uint32_t ms)
+{
+	struct worker *w = &rw->w;
+
+	if (ms != 0) {
+		uint64_t due = rw->sweep_rest + (uint64_t)ms * rw->rim->sweeps_per_ms_256;
+
+		rw->sweep_rest = due & 0xff;
+		rw->sweeps_due += (uint32_t)(due >> 8);
+		if (rw->sweeps_due > RIM_SWEEP_BACKLOG)
+			rw->sweeps_due = RIM_SWEEP_BACKLOG;
+	}
+	if (rw->sweeps_due == 0)
+		return;
+	rw->sweeps_due--;
+	flow_sweep(w->dp->flows, w->id, w->now_ms, &w->snap.tunables->timeouts);
+}
+
+static void idle(struct rim_worker *rw)
+{
+	const struct rim_idle *cfg = &rw->rim->cfg.idle;
+	struct timespec ts = {.tv_nsec = (long)rw->sleep_us * 1000};
+	struct rte_rcu_qsbr *qsbr = rw->rim->qsbr;
+
+	if (++rw->idle_polls < cfg->spin_polls || cfg->sleep_max_us == 0 || rw->sweeps_due != 0) {
+		rte_pause();
+		return;
+	}
+	atomic_store_explicit(&rw->asleep, true, memory_order_relaxed);
+	rte_rcu_qsbr_thread_offline(qsbr, rw->w.id);
+	nanosleep(&ts, NULL);
+	rte_rcu_qsbr_thread_online(qsbr, rw->w.id);
+	atomic_store_explicit(&rw->asleep, false, memory_order_relaxed);
+	atomic_fetch_add_explicit(&rw->sleeps, 1, memory_order_relaxed);
+	rw->slept = true;
+	rw->sleep_us *= 2;
+	if (rw->sleep_us > cfg->sleep_max_us)
+		rw->sleep_us = cfg->sleep_max_us;
+}
+
+static void busy(struct rim_worker *rw)
+{
+	rw->idle_polls = 0;
+	rw->sleep_us = rw->rim->cfg.idle.sleep_min_us;
+}
+
+/* ticks: from this loop's start to the next one's, its sleep included. */
+static void account(struct rim_worker *rw, uint64_t ticks, bool was_busy)
+{
+	struct worker_counters *c = &rw->w.counters;
+
+	COUNT(c->loops, 1);
+	if (was_busy) {
+		COUNT(c->busy_loops, 1);
+		COUNT(c->busy_ticks, ticks);
+	} else {
+		COUNT(c->idle_ticks, ticks);
+	}
+	if (rw->slept) {
+		rw->slept = false;
+		atomic_fetch_add_explicit(&rw->slept_ticks, ticks, memory_order_relaxed);
+	} else if (ticks > c->longest_loop_ticks) {
+		c->longest_loop_ticks = ticks;
+	}
+}
+
+/* One loop; returns what it did: packets and mailbox items. */
+static uint32_t loop_once(struct rim_worker *rw, uint64_t tsc)
+{
+	struct worker *w = &rw->w;
+	struct rim *rim = rw->rim;
+	uint32_t ms, n = 0;
+
+	rw->view = atomic_load_explicit(&rim->view, memory_order_acquire);
+	rw->ports_up = atomic_load_explicit(&rim->ports_up, memory_order_relaxed);
+	worker_load_snapshot(w);
+	ms = clock_advance(rw, tsc);
+	if (__builtin_expect(!atomic_load_explicit(&rim->draining, memory_order_relaxed), 1)) {
+		n = receive(rw);
+	} else if (!atomic_load_explicit(&rw->drained, memory_order_relaxed)) {
+		if (rim->cfg.drain != NULL)
+			rim->cfg.drain(w);
+		rim_tx_flush(rw);
+		atomic_store_explicit(&rw->drained, true, memory_order_release);
+	}
+	n += mailbox_run(rw);
+	sweep(rw, ms);
+	if ((n != 0 || ms != 0) && rim->cfg.tick != NULL)
+		rim->cfg.tick(w);
+	rim_tx_flush(rw);
+	rte_rcu_qsbr_quiescent(rim->qsbr, w->id);
+	atomic_store_explicit(&w->heartbeat,
+		atomic_load_explicit(&w->heartbeat, memory_order_relaxed) + 1,
+		memory_order_relaxed);
+	if (ms != 0)
+		rim_grace_poll(rim);
+	return n;
+}
+
+static void thread_prepare(struct rim_worker *rw)
+{
+	char name[16];
+	sigset_t all;
+
+	/* Signals are control's: the tap driver raises one per wake-up. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	/* The default slack of 50 us would double a short sleep. */
+	prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
+	snprintf(name, sizeof(name), "sluice-w%u", rw->w.id);
+	dpdk_thread_name(name);
+}
+
+int rim_worker_main(void *arg)
+{
+	struct rim_worker *rw = arg;
+	struct rim *rim = rw->rim;
+	bool was_busy = false;
+	uint64_t tsc;
+
+	thread_prepare(rw);
+	rte_rcu_qsbr_thread_register(rim->qsbr, rw->w.id);
+	rte_rcu_qsbr_thread_online(rim->qsbr, rw->w.id);
+	tsc = rte_rdtsc();
+	while (!atomic_load_explicit(&rim->stop, memory_order_relaxed)) {
+		uint64_t now = rte_rdtsc();
+
+		account(rw, now - tsc, was_busy);
+		tsc = now;
+		was_busy = loop_once(rw, now) != 0;
+		if (was_busy)
+			busy(rw);
+		else
+			idle(rw);
+	}
+	rte_rcu_qsbr_thread_offline(rim->qsbr, rw->w.id);
+	rte_rcu_qsbr_thread_unregister(rim->qsbr, rw->w.id);
+	return 0;
+}
