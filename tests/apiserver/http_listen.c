@@ -64,20 +64,44 @@ static void learn_name(struct http_listener *l)
 	l->name = xasprintf(ss.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+/* "host:port" or "[host]:port", numeric; port 0 is allowed */
+static int parse_address(const char *text, struct addrinfo **out)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+		.ai_socktype = SOCK_STREAM};
+	const char *colon = strrchr(text, ':');
+	bool bracket = *text == '[';
+	char host[64];
+	size_t n;
+
+	if (!colon)
+		return -EINVAL;
+	n = (size_t)(colon - text);
+	if (bracket && (n < 2 || text[n - 1] != ']'))
+		return -EINVAL;
+	n -= bracket ? 2 : 0;
+	if (n >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, text + bracket, n);
+	host[n] = '\0';
+	return getaddrinfo(host, colon + 1, &hints, out) ? -EINVAL : 0;
+}
+
 static int bind_tcp(struct http_listener *l)
 {
-	struct sockaddr_storage ss;
-	int len = sizeof(ss);
+	struct addrinfo *ai;
+	int rc = parse_address(l->name, &ai);
 
-	if (evutil_parse_sockaddr_port(l->name, (struct sockaddr *)&ss, &len))
-		return -EINVAL;
+	if (rc)
+		return rc;
 	l->evl = evconnlistener_new_bind(l->srv->base, on_accept, l,
 		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, -1,
-		(struct sockaddr *)&ss, len);
-	if (!l->evl)
-		return -errno;
-	learn_name(l);
-	return 0;
+		ai->ai_addr, (int)ai->ai_addrlen);
+	rc = l->evl ? 0 : -errno;
+	freeaddrinfo(ai);
+	if (!rc)
+		learn_name(l);
+	return rc;
 }
 
 static int listener_open(struct http_listener *l)

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char json_type[] = "application/json";
+static const char json_content[] = "application/json";
 
 bool wants_pretty(const struct http_request *req)
 {
@@ -53,7 +53,7 @@ void reply_json(struct http_conn *c, int code, const json_t *body)
 	struct evbuffer *buf = evbuffer_new();
 
 	append_dump(buf, body, wants_pretty(http_conn_request(c)) ? JSON_INDENT(2) : JSON_COMPACT);
-	http_reply_buffer(c, code, json_type, buf);
+	http_reply_buffer(c, code, json_content, buf);
 	evbuffer_free(buf);
 }
 
@@ -67,7 +67,7 @@ void reply_object(struct http_conn *c, const struct http_request *req, int code,
 		make_pretty(buf);
 	else
 		evbuffer_add(buf, "\n", 1);
-	http_reply_buffer(c, code, json_type, buf);
+	http_reply_buffer(c, code, json_content, buf);
 	evbuffer_free(buf);
 }
 

@@ -29,6 +29,7 @@ struct watch {
 	uint64_t initial_rv;
 	bool end_mark; /* a bookmark with the end annotation closes the initial events */
 	uint64_t seq;  /* the next change to look at */
+	uint64_t from; /* only changes above this version; matters when it lies in the future */
 
 	bool begun; /* the head of the answer is out */
 	bool bookmarks;
@@ -321,6 +322,8 @@ static bool pump_change(struct watch *w)
 	bool now = ch->object && filter_match(&w->filter, ch->object);
 	bool before = ch->former && filter_match(&w->filter, ch->former);
 
+	if (ch->rv <= w->from)
+		return true;
 	if (now)
 		return send_event(w, before ? "MODIFIED" : "ADDED", ch->object, ch->rv);
 	/* gone, or out of the selector: the old content with the new version */
@@ -482,8 +485,10 @@ static int start_at(struct watch *w, const struct watch_query *q)
 	struct store *store = &w->si->store;
 	int rc;
 
-	if (!q->list_events)
-		return store_seq_after(w->table, q->rv_set ? q->rv : store->rv, &w->seq);
+	if (!q->list_events) {
+		w->from = q->rv_set ? q->rv : store->rv;
+		return store_seq_after(w->table, w->from, &w->seq);
+	}
 	rc = store_snapshot(store, w->table, store->rv, &w->initial);
 	if (rc)
 		return rc;
