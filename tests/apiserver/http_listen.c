@@ -95,8 +95,8 @@ static int bind_tcp(struct http_listener *l)
 	if (rc)
 		return rc;
 	l->evl = evconnlistener_new_bind(l->srv->base, on_accept, l,
-		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, -1,
-		ai->ai_addr, (int)ai->ai_addrlen);
+		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, -1, ai->ai_addr,
+		(int)ai->ai_addrlen);
 	rc = l->evl ? 0 : -errno;
 	freeaddrinfo(ai);
 	if (!rc)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The Sluice authors
-"""Checks the API stand-in against the list/watch protocol, fault by fault.
+"""Checks the API stand-in against the list/watch protocol.
 
 usage: test_apiserver.py PROGRAM [unittest arguments]
 """
@@ -10,62 +10,10 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 import unittest
 
+from case import NS_SERVICES, SERVICES, SLICES, Case, main, program, service
 from standin import Standin, until, url
-
-PROGRAM = sys.argv.pop(1) if len(sys.argv) > 1 else "sluice-apiserver"
-SERVICES = "/api/v1/services"
-NS_SERVICES = "/api/v1/namespaces/default/services"
-SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
-
-
-def service(name, labels=None, **spec):
-    spec.setdefault("ports", [{"port": 80}])
-    return {"apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": name, "labels": labels or {}}, "spec": spec}
-
-
-class Case(unittest.TestCase):
-    args = []
-    manifests = False
-
-    def setUp(self):
-        self.s = Standin(PROGRAM, *self.args, manifests=self.manifests)
-        self.addCleanup(self.s.stop)
-        self.watches = []
-        self.addCleanup(lambda: [w.close() for w in self.watches])
-
-    def watch(self, target=SERVICES, **query):
-        w = self.s.watch(target, **query)
-        self.watches.append(w)
-        return w
-
-    def make(self, name, labels=None, **spec):
-        a = self.s.request("POST", NS_SERVICES, service(name, labels, **spec))
-        self.assertEqual(a.status, 201, a.body)
-        return a.json()
-
-    def put(self, obj):
-        name = obj["metadata"]["name"]
-        a = self.s.request("PUT", "%s/%s" % (NS_SERVICES, name), obj)
-        self.assertEqual(a.status, 200, a.body)
-        return a.json()
-
-    def delete(self, name):
-        self.assertEqual(self.s.request("DELETE", "%s/%s" % (NS_SERVICES, name)).status, 200)
-
-    def rv(self):
-        return self.s.get(SERVICES).json()["metadata"]["resourceVersion"]
-
-    def event(self, w, kind, name=None):
-        e = w.next()
-        self.assertIsNotNone(e, "the watch ended: %s" % w.ended)
-        self.assertEqual(e["type"], kind, e)
-        if name:
-            self.assertEqual(e["object"]["metadata"]["name"], name)
-        return e["object"]
 
 
 class Lists(Case):
@@ -414,7 +362,7 @@ class Writes(Case):
 
 class Transport(unittest.TestCase):
     def test_tls_and_token(self):
-        with_files = Standin(PROGRAM)
+        with_files = Standin(program())
         self.addCleanup(with_files.stop)
         cert, key, token = (os.path.join(with_files.dir, n) for n in ("cert", "key", "token"))
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
@@ -423,7 +371,7 @@ class Transport(unittest.TestCase):
                        check=True, stderr=subprocess.DEVNULL)
         with open(token, "w") as f:
             f.write("secret\n")
-        s = Standin(PROGRAM, "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
+        s = Standin(program(), "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
                     "--token-file", token)
         self.addCleanup(s.stop)
         port = int(s.listeners[1].rsplit(":", 1)[1])
@@ -448,7 +396,7 @@ class Transport(unittest.TestCase):
         self.assertEqual(s.get(SERVICES).status, 200)
 
     def test_request_log(self):
-        s = Standin(PROGRAM)
+        s = Standin(program())
         self.addCleanup(s.stop)
         s.get(SERVICES, labelSelector="!a")
         log = s.request("GET", "/_log").json()
@@ -462,14 +410,10 @@ class Transport(unittest.TestCase):
                      ["--socket", "x", "--without", "cars"], ["--socket", "x", "--tls-cert", "y"],
                      ["--socket", "x", "--synthetic", "services=0"],
                      ["--socket", "x", "--manifests", "/nonexistent"]):
-            done = subprocess.run([PROGRAM] + args, capture_output=True, timeout=10)
+            done = subprocess.run([program()] + args, capture_output=True, timeout=10)
             self.assertIn(done.returncode, (1, 2), args)
             self.assertTrue(done.stderr, args)
 
 
 if __name__ == "__main__":
-    # the other files take Case from here, under the module's real name
-    sys.modules["test_apiserver"] = sys.modules["__main__"]
-    from test_faults import *  # noqa: F401,F403
-    from test_sources import *  # noqa: F401,F403
-    unittest.main()
+    main()

@@ -1,11 +1,15 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The Sluice authors
-"""Every fault that the stand-in can be told to inject, seen from the client's side."""
+"""Every fault that the stand-in can be told to inject, seen from the client's side.
+
+usage: test_faults.py PROGRAM [unittest arguments]
+"""
 import json
 import socket
 import time
 
-from test_apiserver import Case, NS_SERVICES, SERVICES, service
+from case import NS_SERVICES, SERVICES, Case, main, service
 
 
 class RequestFaults(Case):
@@ -305,3 +309,7 @@ class WatchFaults(Case):
                 self.assertIn(a.status, (200, 201))
         notes = [w.next()["object"]["spec"]["note"].rstrip("x") for _ in range(30)]
         self.assertEqual(notes, [str(i) for i in range(30)])
+
+
+if __name__ == "__main__":
+    main()

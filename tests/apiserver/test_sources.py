@@ -1,14 +1,18 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The Sluice authors
-"""Where objects come from besides REST: manifests in a directory, and the generator."""
+"""Where objects come from besides REST: manifests in a directory, and the generator.
+
+usage: test_sources.py PROGRAM [unittest arguments]
+"""
 import json
 import os
 import time
 
 import yaml
 
+from case import NS_SERVICES, SERVICES, SLICES, Case, main, service
 from standin import until
-from test_apiserver import Case, NS_SERVICES, SERVICES, SLICES, service
 
 
 class Manifests(Case):
@@ -185,3 +189,7 @@ class Speed(Case):
         for w in watches:
             for _ in range(500):
                 self.event(w, "MODIFIED")
+
+
+if __name__ == "__main__":
+    main()
