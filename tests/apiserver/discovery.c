@@ -21,7 +21,7 @@ static bool group_served(const struct standin *si, const char *group)
 
 static json_t *group_json(const char *group)
 {
-	char version[64];
+	char version[160];
 
 	snprintf(version, sizeof(version), "%s/v1", group);
 	return json_pack("{s:s, s:[{s:s, s:s}], s:{s:s, s:s}}", "name", group, "versions",
@@ -50,7 +50,7 @@ static void append_resource(json_t *list, const struct resource *r)
 	json_t *one = json_pack("{s:s, s:s, s:b, s:s, s:[s,s,s,s,s,s,s,s]}", "name", r->plural,
 		"singularName", r->singular, "namespaced", r->namespaced, "kind", r->kind, "verbs",
 		"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch");
-	char name[64];
+	char name[160];
 
 	if (r->short_name)
 		json_object_set_new(one, "shortNames", json_pack("[s]", r->short_name));
@@ -67,7 +67,7 @@ static void append_resource(json_t *list, const struct resource *r)
 static json_t *group_resources(const struct standin *si, const char *group)
 {
 	json_t *list = json_array();
-	char version[64];
+	char version[160];
 
 	snprintf(version, sizeof(version), "%s%sv1", group, *group ? "/" : "");
 	for (int i = 0; i < RESOURCE_COUNT; i++)
