@@ -10,7 +10,7 @@
 
 #include "standin.h"
 #include "util.h"
-#include "yaml.h"
+#include "yaml_json.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
  * libyaml documents to jansson trees: anchors, block and flow styles, several documents a file.
  * Bounded against documents that grow by aliases. No I/O.
  */
-#include "yaml.h"
+#include "yaml_json.h"
 
 #include "util.h"
 
