@@ -60,6 +60,8 @@ static void rewrite_quoted_l4(
 	default:
 		memcpy(l4 + offsetof(struct icmp_hdr, id), &ports, 2);
 		csum_adjust(l4 + offsetof(struct icmp_hdr, csum), delta);
+		if (inner->proto == IP_PROTO_ICMP)
+			icmp_csum_of_zeros(l4, held);
 	}
 }
 

@@ -66,6 +66,14 @@ void sctp_csum_adjust(uint8_t *field, uint32_t old_ports, uint32_t new_ports, ui
 	store_u32(field, load_u32(field) ^ htole32(reg));
 }
 
+void icmp_csum_of_zeros(uint8_t *icmp, uint32_t len)
+{
+	uint8_t *field = icmp + offsetof(struct icmp_hdr, csum);
+
+	if (load_u16(field) == 0 && csum_partial(icmp, len, 0) == 0)
+		store_u16(field, 0xffff);
+}
+
 /* Bytes from l4 to the end of the IP packet by its own header. */
 static uint32_t transport_len(const uint8_t *frame, uint16_t l3, uint16_t l4)
 {
@@ -95,9 +103,6 @@ __attribute__((cold)) void nat_rewrite_other(
 	}
 	memcpy(p + offsetof(struct icmp_hdr, id), &ports, 2);
 	csum_adjust(p + offsetof(struct icmp_hdr, csum), l4_delta);
-	/* A message of zeros, which ICMPv4's echo reply can be, has no sum but zero: only its
-	 * checksum is all ones, and all others' never (RFC 1624 3). */
-	if (proto == IP_PROTO_ICMP && load_u16(p + offsetof(struct icmp_hdr, csum)) == 0 &&
-		csum_partial(p, transport_len(frame, l3, l4), 0) == 0)
-		store_u16(p + offsetof(struct icmp_hdr, csum), 0xffff);
+	if (proto == IP_PROTO_ICMP)
+		icmp_csum_of_zeros(p, transport_len(frame, l3, l4));
 }
