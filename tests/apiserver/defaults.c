@@ -178,6 +178,11 @@ static void default_cluster_ips(
 	default_families(spec);
 }
 
+static bool has_node_ports(const char *type)
+{
+	return !strcmp(type, "NodePort") || !strcmp(type, "LoadBalancer");
+}
+
 static bool node_port_used(const struct table *t, const char *key, int port)
 {
 	bool used = false;
@@ -187,8 +192,7 @@ static bool node_port_used(const struct table *t, const char *key, int port)
 		json_t *svc, *p;
 		size_t j;
 
-		if ((strcmp(type, "NodePort") && strcmp(type, "LoadBalancer")) ||
-			!strcmp(t->items[i]->key, key))
+		if (!has_node_ports(type) || !strcmp(t->items[i]->key, key))
 			continue;
 		svc = object_json(t->items[i], t->res, false);
 		json_array_foreach (json_object_get(json_object_get(svc, "spec"), "ports"), j, p)
@@ -253,6 +257,18 @@ static void default_service_status(json_t *root)
 	}
 }
 
+/* a Service that goes back to ClusterIP gives up its node ports */
+static void release_node_ports(const json_t *ports, const struct object *former)
+{
+	json_t *p;
+	size_t i;
+
+	if (!former || !has_node_ports(object_field(former, 1)))
+		return;
+	json_array_foreach (ports, i, p)
+		json_object_del(p, "nodePort");
+}
+
 static void default_service(const struct table *t, json_t *root, const struct object *former)
 {
 	json_t *spec = map_in(root, "spec");
@@ -279,7 +295,9 @@ static void default_service(const struct table *t, json_t *root, const struct ob
 	set_missing(spec, "internalTrafficPolicy", json_string("Cluster"));
 	default_cluster_ips(t, root, spec, former);
 	balancer = is(spec, "type", "LoadBalancer");
-	node_ports = balancer || is(spec, "type", "NodePort");
+	node_ports = has_node_ports(jstr(spec, "type"));
+	if (is(spec, "type", "ClusterIP"))
+		release_node_ports(ports, former);
 	if (balancer)
 		set_missing(spec, "allocateLoadBalancerNodePorts", json_true());
 	if (node_ports)

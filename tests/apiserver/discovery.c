@@ -99,7 +99,7 @@ static bool openapi(struct http_conn *c, const struct http_request *req)
 	const char *accept = http_header(req, "Accept");
 
 	if (accept && strstr(accept, "protobuf")) {
-		http_reply(c, 200, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+		http_reply(c, 200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 			document, sizeof(document) - 1);
 		return true;
 	}

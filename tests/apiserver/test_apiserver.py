@@ -268,6 +268,7 @@ class Writes(Case):
         self.assertEqual(again["spec"]["clusterIP"], spec["clusterIP"])
         self.assertEqual(again["spec"]["ports"][0]["nodePort"], port["nodePort"])
         self.assertEqual(again["metadata"]["uid"], obj["metadata"]["uid"])
+        self.assertNotIn("nodePort", self.put(service("a"))["spec"]["ports"][0])
         self.assertEqual(self.make("b", clusterIP="10.96.0.9")["spec"]["clusterIPs"], ["10.96.0.9"])
         self.assertEqual(self.make("c", clusterIP="None")["spec"]["clusterIPs"], ["None"])
 
@@ -340,6 +341,10 @@ class Writes(Case):
             a = self.s.request("POST", NS_SERVICES, body)
             self.assertIn(a.status, (400, 422), body)
         self.assertEqual(self.s.request("PATCH", NS_SERVICES + "/a", b"{}").status, 404)
+        protobuf = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+        self.assertEqual(self.s.request("POST", NS_SERVICES, b"k8s", protobuf).status, 415)
+        self.make("a")
+        self.assertEqual(self.s.request("PATCH", NS_SERVICES + "/a", b"{}").status, 415)
 
     def test_delete_collection(self):
         for name, labels in (("a", {}), ("b", {"x": "1"}), ("c", {"x": "2"})):
