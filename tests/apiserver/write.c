@@ -36,9 +36,14 @@ static bool content_is(const struct http_request *req, const char *type)
 static json_t *parse_body(struct http_conn *c, const struct http_request *req)
 {
 	json_error_t error;
-	json_t *root =
-		json_loadb(req->body ? req->body : "", req->body_len, JSON_ALLOW_NUL, &error);
+	json_t *root;
 
+	if (content_is(req, "application/vnd.kubernetes.protobuf") ||
+		content_is(req, "application/yaml")) {
+		reply_status(c, 415, NULL, "only JSON is understood here");
+		return NULL;
+	}
+	root = json_loadb(req->body ? req->body : "", req->body_len, JSON_ALLOW_NUL, &error);
 	if (!root) {
 		reply_status(c, 400, NULL, "body line %d: %s", error.line, error.text);
 	} else if (!json_is_object(root)) {
