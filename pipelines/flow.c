@@ -34,65 +34,71 @@ static void flow_reroute(struct worker *w, enum ip_family f, uint32_t entry, str
 	atomic_store_explicit(&m->config_gen, r->generation, memory_order_relaxed);
 }
 
-static bool backend_gone(const struct worker *w, const struct flow_meta *m)
+static inline bool backend_gone(const struct worker *w, const struct flow_meta *m)
 {
 	return backend_state(w->snap.services->backends, m->backend) == BACKEND_GONE;
 }
 
-/* True when the packet starts anew: the entry is dead and the lane goes the way of a miss. */
-static bool flow_restarts(
-	struct worker *w, const struct burst *b, lanes_t i, struct flow_meta *m, enum lane_dir dir)
+/* A new connection on a used tuple: a closed one is over, and one to a backend that is gone must
+ * not be tried again. */
+static bool tcp_restarts(const struct worker *w, const struct burst *b, lanes_t i,
+	const struct flow_meta *m, enum lane_dir dir)
 {
 	uint8_t flags = atomic_load_explicit(&m->flags, memory_order_relaxed);
 	uint8_t state = atomic_load_explicit(&m->state, memory_order_relaxed);
 
-	if (dir != DIR_FORWARD)
+	if (dir != DIR_FORWARD || (b->tcp_flags[i] & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return false;
-	if ((flags & FLOW_F_CHECK_BACKEND) != 0 && backend_gone(w, m))
-		return true;
-	if (m->class != FLOW_CLASS_TCP || (b->flags[i] & LANE_FRAGMENT_LATER) != 0)
-		return false;
-	if ((b->tcp_flags[i] & (TCP_SYN | TCP_ACK)) != TCP_SYN)
-		return false;
-	/* A new connection on a used tuple: a closed one is over; one to a backend that is gone
-	 * must not be tried again. */
 	return state == FLOW_CLOSING || state == FLOW_RESET || state == FLOW_FIN ||
 		((flags & FLOW_F_DNAT) != 0 && backend_gone(w, m));
 }
 
-static void flow_hit(struct worker *w, struct burst *b, lanes_t i)
+/* A packet that may move its flow's state. True: the entry is dead, and the lane goes the way of a
+ * miss in the same burst. */
+static __attribute__((noinline)) bool flow_unsettled(struct worker *w, struct burst *b, lanes_t i,
+	enum ip_family f, struct flow_meta *m, enum lane_dir dir)
 {
-	enum ip_family f = lane_family(b, i);
 	uint32_t entry = b->flow[i] >> 1;
-	enum lane_dir dir = b->flow[i] & 1;
-	struct flow_meta *m = flow_meta(w->dp->flows, f, entry);
-	uint8_t state = atomic_load_explicit(&m->state, memory_order_relaxed);
 
-	if (atomic_load_explicit(&m->config_gen, memory_order_relaxed) !=
-		w->snap.routes->generation)
-		flow_reroute(w, f, entry, m);
-	if (m->class == FLOW_CLASS_TCP) {
-		if (state != FLOW_ESTABLISHED || (b->tcp_flags[i] & TCP_CONTROL) != 0) {
-			if (flow_restarts(w, b, i, m, dir)) {
-				flow_kill(w->dp->flows, f, entry);
-				b->to.service |= LANE(i);
-				return;
-			}
-			if ((b->flags[i] & LANE_FRAGMENT_LATER) == 0)
-				flow_tcp_advance(m, dir, b->tcp_flags[i]);
-		}
-	} else {
-		if ((atomic_load_explicit(&m->flags, memory_order_relaxed) &
-			    FLOW_F_CHECK_BACKEND) != 0 &&
-			flow_restarts(w, b, i, m, dir)) {
-			flow_kill(w->dp->flows, f, entry);
-			COUNT(w->counters.flows_reselected, 1);
-			b->to.service |= LANE(i);
-			return;
-		}
-		if (dir == DIR_REPLY && state == FLOW_NEW)
+	if ((b->flags[i] & LANE_FRAGMENT_LATER) != 0)
+		return false;
+	if (m->class != FLOW_CLASS_TCP) {
+		if (dir == DIR_REPLY)
 			flow_seen_reply(m);
+		return false;
 	}
+	if (tcp_restarts(w, b, i, m, dir)) {
+		flow_kill(w->dp->flows, f, entry);
+		b->to.service |= LANE(i);
+		return true;
+	}
+	flow_tcp_advance(m, dir, b->tcp_flags[i]);
+	return false;
+}
+
+static inline __attribute__((always_inline)) void flow_hit(
+	struct worker *w, struct burst *b, lanes_t i, enum ip_family f, struct flow_meta *m)
+{
+	enum lane_dir dir = b->flow[i] & 1;
+	uint8_t state = atomic_load_explicit(&m->state, memory_order_relaxed);
+	bool tcp = m->class == FLOW_CLASS_TCP;
+	bool settled = tcp ? state == FLOW_ESTABLISHED && (b->tcp_flags[i] & TCP_CONTROL) == 0
+			   : state != FLOW_NEW;
+
+	if (__builtin_expect(atomic_load_explicit(&m->config_gen, memory_order_relaxed) !=
+			    w->snap.routes->generation,
+		    0))
+		flow_reroute(w, f, b->flow[i] >> 1, m);
+	/* A UDP sender must not feed an endpoint that is gone (a reply from it may still pass). */
+	if ((atomic_load_explicit(&m->flags, memory_order_relaxed) & FLOW_F_CHECK_BACKEND) != 0 &&
+		dir == DIR_FORWARD && __builtin_expect(backend_gone(w, m), 0)) {
+		flow_kill(w->dp->flows, f, b->flow[i] >> 1);
+		COUNT(w->counters.flows_reselected, 1);
+		b->to.service |= LANE(i);
+		return;
+	}
+	if (__builtin_expect(!settled, 0) && flow_unsettled(w, b, i, f, m, dir))
+		return;
 	flow_touch(m, w->now_ms);
 	b->next_hop[i] = atomic_load_explicit(&m->next_hop[dir], memory_order_relaxed);
 	b->to.rewrite |= LANE(i);
@@ -128,13 +134,21 @@ static void flow_miss(struct worker *w, struct burst *b, lanes_t i)
 void stage_flow(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_flow, &b->to.flow);
+	struct flow4 *entries4;
 	lanes_t hits;
 
 	if (in == 0)
 		return;
 	hits = flow_lookup_burst(w->dp->flows, b, in);
-	lanes_foreach (i, hits)
-		flow_hit(w, b, i);
+	entries4 = flow_array4(w->dp->flows);
+	lanes_foreach (i, hits & ~b->v6)
+		flow_hit(w, b, i, IP_V4, &entries4[b->flow[i] >> 1].meta);
+	if (__builtin_expect((hits & b->v6) != 0, 0)) {
+		struct flow6 *entries6 = flow_array6(w->dp->flows);
+
+		lanes_foreach (i, hits & b->v6)
+			flow_hit(w, b, i, IP_V6, &entries6[b->flow[i] >> 1].meta);
+	}
 	lanes_foreach (i, in & ~hits)
 		flow_miss(w, b, i);
 }

@@ -23,9 +23,13 @@ static enum drop_reason guard_lane(const struct burst *b, lanes_t i, const struc
 	} else {
 		src = lane_src(b, i);
 	}
-	for (uint32_t n = 0; n < vp->n_addrs; n++)
-		if (ip_prefix_contains(&vp->addrs[n], &src))
+	for (uint32_t n = 0; n < vp->n_addrs; n++) {
+		const struct ip_prefix *p = &vp->addrs[n];
+		bool host = p->len == (p->family == IP_V4 ? 32 : 128);
+
+		if (host ? ip_equal(&p->addr, &src) : ip_prefix_contains(p, &src))
 			return DROP_REASONS;
+	}
 	return DROP_SourceIpSpoofed;
 }
 

@@ -7,23 +7,33 @@
 #include "core/route.h"
 #include "pipelines/stage.h"
 
-static void put_l2(struct burst *b, lanes_t i, const struct next_hop *nh)
+/* The frame now starts elsewhere: a tag more or less than it came with. */
+static __attribute__((noinline)) void move_start(struct burst *b, lanes_t i, uint8_t l2_len)
 {
 	uint16_t l3 = b->l3[i];
-	uint8_t *l2 = b->data[i] + l3 - nh->l2_len;
 
+	b->data[i] += l3 - l2_len;
+	b->len[i] = (uint16_t)(b->len[i] - l3 + l2_len);
+	b->l4[i] = (uint16_t)(b->l4[i] - l3 + l2_len);
+	b->l3[i] = l2_len;
+	b->resized |= LANE(i);
+}
+
+static inline void put_l2(struct burst *b, lanes_t i, const struct next_hop *nh)
+{
+	uint8_t *l2;
+
+	if (__builtin_expect(b->l3[i] != nh->l2_len, 0))
+		move_start(b, i, nh->l2_len);
+	l2 = b->data[i];
 	memcpy(l2, nh->l2, 12);
-	memcpy(l2 + 12, nh->l2 + 12, nh->l2_len - 12u);
+	if (__builtin_expect(nh->l2_len == ETH_HLEN, 1))
+		memcpy(l2 + 12, nh->l2 + 12, 2);
+	else
+		memcpy(l2 + 12, nh->l2 + 12, 6);
 	if ((b->v6 & LANE(i)) != 0) {
 		l2[nh->l2_len - 2] = ETH_TYPE_IPV6 >> 8;
 		l2[nh->l2_len - 1] = ETH_TYPE_IPV6 & 0xff;
-	}
-	if (l3 != nh->l2_len) {
-		b->data[i] = l2;
-		b->len[i] = (uint16_t)(b->len[i] - l3 + nh->l2_len);
-		b->l4[i] = (uint16_t)(b->l4[i] - l3 + nh->l2_len);
-		b->l3[i] = nh->l2_len;
-		b->resized |= LANE(i);
 	}
 }
 
@@ -55,6 +65,22 @@ static void send_fragments(struct worker *w, struct burst *b, lanes_t i, const s
 	lane_drop(b, i, DROP_Fragmented);
 }
 
+/* Unknown, gone or too narrow next hops. */
+static __attribute__((noinline)) void transmit_rare(
+	struct worker *w, struct burst *b, lanes_t i, const struct next_hop *nh)
+{
+	if (nh->kind == NEXT_HOP_UNRESOLVED || nh->kind == NEXT_HOP_GLEAN) {
+		b->to.hold |= LANE(i);
+	} else if (nh->kind != NEXT_HOP_FORWARD) {
+		lane_drop(b, i, DROP_NoRoute);
+	} else if ((b->v6 & LANE(i)) != 0 || (b->flags[i] & LANE_DONT_FRAGMENT) != 0) {
+		lane_drop(b, i, DROP_MtuExceeded);
+	} else {
+		put_l2(b, i, nh);
+		send_fragments(w, b, i, nh);
+	}
+}
+
 void stage_transmit(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_transmit, &b->to.transmit);
@@ -62,25 +88,16 @@ void stage_transmit(struct worker *w, struct burst *b)
 
 	lanes_foreach (i, in) {
 		const struct next_hop *nh = next_hop_get(w->snap.next_hops, b->next_hop[i]);
-		struct vport_counters *c;
+		struct vport_counters *c = &w->counters.vport[nh->vport];
 
-		if (__builtin_expect(nh->kind != NEXT_HOP_FORWARD, 0)) {
-			if (nh->kind == NEXT_HOP_UNRESOLVED || nh->kind == NEXT_HOP_GLEAN)
-				b->to.hold |= LANE(i);
-			else
-				lane_drop(b, i, DROP_NoRoute);
+		if (__builtin_expect(nh->kind != NEXT_HOP_FORWARD ||
+				    (b->len[i] - b->l3[i] > nh->mtu && nh->mtu != 0),
+			    0)) {
+			transmit_rare(w, b, i, nh);
 			continue;
 		}
 		put_l2(b, i, nh);
-		if (__builtin_expect(nh->mtu != 0 && b->len[i] - b->l3[i] > nh->mtu, 0)) {
-			if ((b->v6 & LANE(i)) != 0 || (b->flags[i] & LANE_DONT_FRAGMENT) != 0)
-				lane_drop(b, i, DROP_MtuExceeded);
-			else
-				send_fragments(w, b, i, nh);
-			continue;
-		}
 		b->out_vport[i] = nh->vport;
-		c = &w->counters.vport[nh->vport];
 		COUNT(c->tx_packets, 1);
 		COUNT(c->tx_bytes, b->len[i]);
 		out |= LANE(i);
