@@ -100,7 +100,7 @@ bool flow_kill(struct flow_table *t, enum ip_family f, uint32_t entry)
 union life {
 	struct {
 		uint32_t generation;
-		uint8_t state, flags, class, bury;
+		uint8_t state, flags, bury, zero;
 	};
 	uint64_t word;
 };
@@ -113,6 +113,9 @@ bool flow_kill_id(struct flow_table *t, enum ip_family f, uint32_t entry, uint32
 	if (entry >= t->half[f].capacity)
 		return false;
 	m = flow_meta_of(&t->half[f], f == IP_V6, entry);
+	/* The creator released its keys by the state's own byte. */
+	if (atomic_load_explicit(&m->state, memory_order_acquire) < FLOW_NEW)
+		return false;
 	old.word = atomic_load_explicit(&m->life, memory_order_acquire);
 	do {
 		if (old.generation != generation || old.state < FLOW_NEW)
@@ -132,7 +135,8 @@ bool flow_kill_id(struct flow_table *t, enum ip_family f, uint32_t entry, uint32
 static void release_entry(struct flow_half *h, bool v6, struct flow_pool *p, uint32_t entry)
 {
 	struct flow_meta *m = flow_meta_of(h, v6, entry);
-	union life next = {.generation = m->generation + 1, .state = FLOW_FREE};
+	uint32_t generation = atomic_load_explicit(&m->generation, memory_order_relaxed);
+	union life next = {.generation = generation + 1, .state = FLOW_FREE};
 
 	/* One store: nobody sees the old generation with a live state again. */
 	atomic_store_explicit(&m->life, next.word, memory_order_release);

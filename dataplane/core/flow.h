@@ -81,15 +81,16 @@ struct flow_meta {
 	uint16_t l3_delta;            /* ones' complement sum to add to a checksum, forward; */
 	uint16_t l4_delta;            /* for the reply direction take the complement */
 	uint32_t backend;             /* backend_ref, 0 none */
-	uint32_t reserved;
+	uint8_t class;                /* enum flow_class */
+	uint8_t reserved[3];
 	union {
 		struct {
 			/* Of this entry; the id shown to people = entry index - generation. */
-			uint32_t generation;
+			_Atomic uint32_t generation;
 			_Atomic uint8_t state; /* enum flow_state */
 			_Atomic uint8_t flags; /* enum flow_flag */
-			uint8_t class;         /* enum flow_class */
 			_Atomic uint8_t bury;  /* of a dead entry: how far its burial is (flow.c) */
+			uint8_t zero;
 		};
 		/* The same as one word, so that a kill by id is one compare-and-swap. */
 		_Atomic uint64_t life;

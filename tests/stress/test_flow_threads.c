@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* The flow table under two workers that insert, look up, advance, kill and sweep, a reader that
+ * only looks up, and control, which reads by copy, kills by id and ends grace periods. The table
+ * is small and its buckets few, so that chains grow and shrink and entries are reused all the
+ * time.
+ *
+ * Checked: what a lookup finds carries the key looked for; a linked reply key belongs to no other
+ * live flow; a copied view is of one flow; in the end every entry and overflow bucket is back. */
+
+#include <errno.h>
+
+#include "stress/quiesce.h"
+#include "unit/flow_fixture.h"
+#include "unit/harness.h"
+
+#define WORKERS  2
+#define THREADS  3 /* that look up: workers and the reader */
+#define CAPACITY 4096
+#define KEYS     1600
+
+struct shared {
+	struct quiesce q;
+	struct flow_table *t;
+	struct flow_timeouts timeouts;
+	_Atomic uint32_t now;
+	/* Entry << 32 | generation that linked the reply key last, + 1. */
+	_Atomic uint64_t claim[IP_FAMILIES][KEYS];
+};
+
+struct thread {
+	struct shared *s;
+	uint32_t id;
+	uint64_t random;
+	uint64_t found, missed, linked, refused;
+	struct burst burst;
+	pthread_t pthread;
+};
+
+static struct shared shared;
+static struct thread threads[THREADS];
+
+static uint32_t pick(struct thread *th, uint32_t n)
+{
+	return (uint32_t)(test_rand_r(&th->random) % n);
+}
+
+static struct flow_key6 key(enum ip_family f, uint32_t n, enum lane_dir dir)
+{
+	struct flow_key6 k[2];
+
+	fixture_keys(f, n, &k[0], &k[1]);
+	return k[dir];
+}
+
+static bool carries(struct flow_table *t, enum ip_family f, uint32_t ref, const struct flow_key6 *k)
+{
+	struct flow_key4 k4 = fixture_narrow(k);
+
+	return f == IP_V4 ? flow_key4_equal(&flow_array4(t)[ref >> 1].key[ref & 1], &k4)
+			  : flow_key6_equal(&flow_array6(t)[ref >> 1].key[ref & 1], k);
+}
+
+static void look_up(struct thread *th)
+{
+	struct burst *b = &th->burst;
+	lanes_t lanes = test_rand_r(&th->random), hits;
+	uint32_t n[BURST_MAX];
+
+	b->v6 = test_rand_r(&th->random);
+	for (uint32_t i = 0; i < BURST_MAX; i++) {
+		n[i] = pick(th, KEYS);
+		b->key6[i] = key(b->v6 >> i & 1, n[i], i & 1);
+		b->key4[i] = fixture_narrow(&b->key6[i]);
+	}
+	hits = flow_lookup_burst(th->s->t, b, lanes);
+	lanes_foreach (i, hits) {
+		enum ip_family f = b->v6 >> i & 1 ? IP_V6 : IP_V4;
+		struct flow_meta *m = flow_meta(th->s->t, f, b->flow[i] >> 1);
+
+		if (!carries(th->s->t, f, b->flow[i], &b->key6[i]))
+			fault(&th->s->q, "burst: entry %u has another key than %u", b->flow[i] >> 1,
+				n[i]);
+		if (th->id < WORKERS) {
+			static const uint8_t flags[] = {0x02, 0x12, 0x10, 0x10, 0x11, 0x04};
+
+			flow_tcp_advance(m, b->flow[i] & 1, flags[pick(th, sizeof(flags))]);
+			flow_touch(m, atomic_load_explicit(&th->s->now, memory_order_relaxed));
+		}
+	}
+	th->found += (uint64_t)__builtin_popcountll(hits);
+	th->missed += (uint64_t)__builtin_popcountll(lanes & ~hits);
+}
+
+/* The life that linked this reply key before must be over. */
+static void claim(struct thread *th, enum ip_family f, uint32_t entry, uint32_t n)
+{
+	struct flow_meta *m = flow_meta(th->s->t, f, entry);
+	uint64_t mine = ((uint64_t)entry << 32 | m->generation) + 1, old;
+
+	old = atomic_exchange(&th->s->claim[f][n], mine);
+	if (old == 0)
+		return;
+	old--;
+	m = flow_meta(th->s->t, f, (uint32_t)(old >> 32));
+	if (atomic_load(&m->generation) == (uint32_t)old && atomic_load(&m->state) >= FLOW_NEW &&
+		atomic_load(&m->generation) == (uint32_t)old)
+		fault(&th->s->q, "reply key %u given twice: entries %u and %u", n,
+			(uint32_t)(old >> 32), entry);
+}
+
+static void set_reply(struct shared *s, enum ip_family f, uint32_t entry, uint32_t n)
+{
+	struct flow_key6 k = key(f, n, DIR_REPLY);
+
+	if (f == IP_V4)
+		flow_array4(s->t)[entry].key[DIR_REPLY] = fixture_narrow(&k);
+	else
+		flow_array6(s->t)[entry].key[DIR_REPLY] = k;
+}
+
+/* As the commit stage does: a reply key by a few tries, then the forward key. */
+static void insert(struct thread *th)
+{
+	enum ip_family f = pick(th, 2) ? IP_V6 : IP_V4;
+	uint32_t n = pick(th, KEYS), reply = pick(th, KEYS), other = FLOW_NONE, entry;
+	struct flow_key6 k = key(f, n, DIR_FORWARD);
+	struct flow_table *t = th->s->t;
+	int ret = -EEXIST;
+
+	entry = flow_alloc(t, f, th->id, atomic_load(&th->s->now));
+	if (entry == FLOW_NONE)
+		return;
+	if (flow_owner(t, f, entry) != th->id)
+		fault(&th->s->q, "entry %u of another worker", entry);
+	if (f == IP_V4)
+		flow_array4(t)[entry].key[DIR_FORWARD] = fixture_narrow(&k);
+	else
+		flow_array6(t)[entry].key[DIR_FORWARD] = k;
+	for (int try = 0; try < 4 && ret == -EEXIST; try++) {
+		reply = (reply + 1) % KEYS;
+		set_reply(th->s, f, entry, reply);
+		ret = flow_link(t, f, entry, DIR_REPLY, &other);
+	}
+	if (ret < 0) {
+		th->refused++;
+		flow_unalloc(t, f, th->id, entry);
+		return;
+	}
+	claim(th, f, entry, reply);
+	atomic_store_explicit(&flow_meta(t, f, entry)->state, FLOW_NEW, memory_order_release);
+	ret = flow_link(t, f, entry, DIR_FORWARD, &other);
+	if (ret == -EEXIST && !carries(t, f, other, &k))
+		fault(&th->s->q, "link: entry %u has another key than %u", other >> 1, n);
+	if (ret < 0)
+		flow_kill(t, f, entry);
+	th->linked += ret == 0;
+}
+
+static void kill_some(struct thread *th)
+{
+	enum ip_family f = pick(th, 2) ? IP_V6 : IP_V4;
+	struct flow_key6 k = key(f, pick(th, KEYS), pick(th, 2));
+	uint32_t ref = fixture_find(th->s->t, f, &k);
+
+	if (ref != FLOW_NONE)
+		flow_kill(th->s->t, f, ref >> 1);
+}
+
+static void *worker(void *arg)
+{
+	struct thread *th = arg;
+	struct shared *s = th->s;
+
+	while (!atomic_load_explicit(&s->q.stop, memory_order_relaxed)) {
+		look_up(th);
+		for (int i = 0; i < 16 && th->id < WORKERS; i++) {
+			insert(th);
+			if (i % 8 == 0)
+				kill_some(th);
+		}
+		if (th->id < WORKERS)
+			flow_sweep(s->t, th->id, atomic_load(&s->now), &s->timeouts);
+		quiesce_report(&s->q, th->id);
+	}
+	quiesce_report(&s->q, th->id);
+	return NULL;
+}
+
+/* A view must be of one flow: its two keys were never made together but by one insert. */
+static void read_some(struct shared *s, uint64_t *random, uint64_t *views)
+{
+	enum ip_family f = test_rand_r(random) & 1 ? IP_V6 : IP_V4;
+	uint32_t entry = (uint32_t)(test_rand_r(random) % flow_capacity(s->t, f));
+	struct flow_view v;
+
+	if (flow_read(s->t, f, entry, &v) < 0)
+		return;
+	(*views)++;
+	if (v.meta.state < FLOW_NEW || v.key[DIR_FORWARD].proto != IP_PROTO_TCP ||
+		v.key[DIR_REPLY].proto != IP_PROTO_TCP || v.key[DIR_REPLY].sport != 8080 ||
+		v.key[DIR_FORWARD].dport != 80)
+		fault(&s->q, "view of entry %u is not of a flow", entry);
+	if (test_rand_r(random) % 16 == 0)
+		flow_kill_id(s->t, f, entry, v.meta.generation);
+}
+
+static void check_all_returned(struct shared *s)
+{
+	uint32_t buckets, overflow, total;
+
+	for (int f = 0; f < IP_FAMILIES; f++)
+		for (uint32_t e = 0; e < flow_capacity(s->t, f); e++)
+			flow_kill(s->t, f, e);
+	for (uint32_t i = 0; i < 3 * CAPACITY; i++) {
+		fixture_grace(&s->q.grace);
+		for (uint32_t w = 0; w < WORKERS; w++)
+			flow_sweep(s->t, w, atomic_load(&s->now), &s->timeouts);
+	}
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		for (uint32_t w = 0; w < WORKERS; w++)
+			CHECK_EQ(flow_stats(s->t, f, w)->used, 0);
+		flow_index_usage(s->t, f, &buckets, &overflow, &total);
+		CHECK_EQ(overflow, 0);
+	}
+}
+
+static void workers_and_control(void)
+{
+	struct shared *s = &shared;
+	struct flow_config cfg = {.capacity = {CAPACITY, CAPACITY},
+		.workers = WORKERS,
+		.salt = {test_rand(), test_rand()},
+		.buckets = 150,
+		.grace = &s->q.grace};
+	uint64_t random = test_rand(), periods = 0, views = 0;
+	double end = stress_now() + stress_seconds();
+
+	s->q.threads = THREADS;
+	flow_timeouts_default(&s->timeouts);
+	s->timeouts.ms[FLOW_CLASS_TCP][FLOW_NEW] = 2000;
+	s->timeouts.ms[FLOW_CLASS_TCP][FLOW_REPLIED] = 5000;
+	REQUIRE_EQ(flow_table_init(&cfg, &s->t), 0);
+	for (uint32_t i = 0; i < THREADS; i++) {
+		threads[i].s = s;
+		threads[i].id = i;
+		threads[i].random = test_rand();
+		REQUIRE_EQ(pthread_create(&threads[i].pthread, NULL, worker, &threads[i]), 0);
+	}
+	while (stress_now() < end) {
+		for (int i = 0; i < 50; i++)
+			read_some(s, &random, &views);
+		periods += quiesce_poll(&s->q);
+		atomic_fetch_add(&s->now, 1);
+	}
+	atomic_store(&s->q.stop, true);
+	for (uint32_t i = 0; i < THREADS; i++)
+		pthread_join(threads[i].pthread, NULL);
+	if (s->q.open)
+		quiesce_poll(&s->q);
+	check_all_returned(s);
+	for (uint32_t i = 0; i < THREADS; i++) {
+		printf("thread %u: %" PRIu64 " found, %" PRIu64 " missed, %" PRIu64
+		       " linked, %" PRIu64 " refused\n",
+			i, threads[i].found, threads[i].missed, threads[i].linked,
+			threads[i].refused);
+		CHECK_GT(threads[i].found, 100);
+		if (i < WORKERS)
+			CHECK_GT(threads[i].linked, 100);
+	}
+	printf("%" PRIu64 " grace periods, %" PRIu64 " views\n", periods, views);
+	CHECK_GT(periods, 10);
+	CHECK_GT(views, 100);
+	CHECK_EQ(atomic_load(&s->q.faults), 0);
+	flow_table_fini(s->t);
+}
+
+TEST_SUITE("flow threads", CASE(workers_and_control))
