@@ -81,15 +81,16 @@ struct config_kubernetes {
 
 struct config_workers {
 	uint32_t count;
-	struct config_cpus lcores; /* n = 0: not pinned */
-	uint32_t idle_after_us;
-	uint32_t idle_sleep_us;
+	struct config_cpus lcores;                     /* n = 0: not pinned */
+	uint32_t idle_spin_polls;                      /* vain polls before the first sleep */
+	uint32_t idle_sleep_min_us, idle_sleep_max_us; /* max 0: never */
 };
 
 struct config_memory {
-	int hugepages; /* enum config_auto */
-	uint32_t size_mb;
+	int hugepages;    /* enum config_auto */
+	uint32_t size_mb; /* 0: what the buffers need */
 	uint32_t buffers;
+	uint32_t buffer_size;
 	struct config_strings eal_args;
 };
 
@@ -131,8 +132,8 @@ struct config_gateway {
 struct config_port {
 	char *name;
 	int kind; /* enum port_kind, -1 when not given */
-	char *iface, *path, *path_out, *address;
-	bool server;
+	char *iface, *path, *tx_path, *address, *args;
+	bool server, promiscuous;
 	uint32_t memif_id, queues, descriptors, mtu;
 	int line;
 };
@@ -151,7 +152,7 @@ struct config_vport {
 
 struct config_route {
 	struct ip_prefix prefix;
-	struct config_addrs via; /* at most one */
+	struct ip_addr via; /* zero: none */
 	char *vport;
 	int kind; /* enum model_route_kind */
 	int line;
@@ -177,7 +178,8 @@ struct config_log {
 };
 
 struct config {
-	char *path; /* the file's name in messages */
+	char *path;            /* the file's name in messages */
+	int api_version, kind; /* one value each */
 	struct {
 		char *name; /* the machine's host name when not set */
 		struct config_addrs addresses;
@@ -243,5 +245,7 @@ void config_apply_log(const struct config *c);
 /* Puts vports and routes into the model as OWNER_CONFIG and removes those that are no longer in
  * the file. 0, or the first error of the model; the others are applied. */
 int config_apply_model(const struct config *c, struct model *m);
+/* A port as the rim's wiring takes it, under the given name. NULL when out of memory. */
+struct model_port *config_model_port(const struct config_port *from, const char *name);
 /* Flow timeouts as the dataplane takes them. */
 void config_flow_timeouts(const struct config *c, struct flow_timeouts *out);

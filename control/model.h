@@ -98,27 +98,31 @@ struct model_node {
 /* --- ports, vports, routes: from the configuration file, REST or the CNI plugin --------------- */
 
 enum port_kind {
-	PORT_PCI,        /* a NIC or one of its functions, by PCI address */
-	PORT_AF_PACKET,  /* a kernel interface through a packet socket */
-	PORT_AF_XDP,     /* a kernel interface through an XDP socket */
-	PORT_TAP,        /* a kernel interface that Sluice makes */
-	PORT_MEMIF,      /* shared memory with a userspace pod */
-	PORT_VHOST_USER, /* virtio with a virtual machine or a userspace pod */
-	PORT_PCAP,       /* files, for tests */
-	PORT_NULL,       /* swallows everything, for tests */
+	PORT_PCI,         /* a NIC or one of its functions, by PCI address */
+	PORT_AF_PACKET,   /* a kernel interface through a packet socket */
+	PORT_AF_XDP,      /* a kernel interface through an XDP socket */
+	PORT_TAP,         /* a kernel interface that Sluice makes */
+	PORT_MEMIF,       /* shared memory with a userspace pod */
+	PORT_VHOST_USER,  /* virtio with a virtual machine or a userspace pod */
+	PORT_VIRTIO_USER, /* the other end of vhost-user */
+	PORT_PCAP,        /* files, for tests */
+	PORT_NULL,        /* swallows everything, for tests */
 	PORT_KINDS
 };
 
-extern const char *const port_kind_names[PORT_KINDS];
+/* As in the configuration: "pci", "af_packet", … */
+extern const char *const port_kind_names[PORT_KINDS + 1];
 
 struct model_port {
 	char *name;
-	uint8_t kind;         /* enum port_kind */
-	char *iface;          /* AF_PACKET, AF_XDP, TAP: the kernel interface */
-	char *path;           /* memif, vhost-user: socket; pcap: file to read */
-	char *path_out;       /* pcap: file to write, may be NULL */
-	char *address;        /* PCI */
-	bool server;          /* memif, vhost-user: we make the socket */
+	uint8_t kind;  /* enum port_kind */
+	char *iface;   /* AF_PACKET, AF_XDP, TAP: the kernel interface */
+	char *path;    /* memif, vhost-user: socket; pcap: file to read */
+	char *tx_path; /* pcap: file to write, may be NULL */
+	char *address; /* PCI */
+	char *args;    /* further driver arguments, key=value,key=value; may be NULL */
+	bool promiscuous;
+	bool server;          /* memif, vhost-user, virtio-user: we make the socket */
 	uint32_t memif_id;    /* memif: interface number on the socket */
 	uint16_t queues;      /* receive and transmit; 0: one a worker, as far as the port can */
 	uint16_t descriptors; /* a queue; 0: the driver's choice */
@@ -239,9 +243,10 @@ extern const char *const model_source_names[]; /* "services", "endpoints", "node
 
 struct model_status {
 	enum model_state state;
-	uint64_t version;         /* of the last change of desired */
-	uint64_t applied_version; /* what the dataplane follows; 0: nothing yet */
-	const char *error;        /* NULL: none */
+	uint64_t resource_version; /* of the last change of desired or of what follows it */
+	uint64_t version;          /* of the last change of desired */
+	uint64_t applied_version;  /* what the dataplane follows; 0: nothing yet */
+	const char *error;         /* NULL: none */
 };
 
 /* Grows with every change of any object; starts at 1. */

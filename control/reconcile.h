@@ -35,10 +35,12 @@ struct reconcile_io {
 	 * (size bytes) for people. */
 	int (*vport_open)(
 		void *arg, const struct model_vport *want, struct vport *v, char *why, size_t size);
-	/* The vport left the published table a grace period ago. */
+	/* The vport is in the published table: frames may come and go. 0 or -errno. */
+	int (*vport_start)(void *arg, const struct vport *v, char *why, size_t size);
+	/* It is about to leave the table: no more frames from it. */
+	void (*vport_stop)(void *arg, uint16_t id);
+	/* It left the table a grace period ago. */
 	void (*vport_close)(void *arg, uint16_t id);
-	/* The table of vports was published anew; may be NULL. */
-	void (*vports_published)(void *arg);
 	/* Monotonic; NULL: CLOCK_MONOTONIC. */
 	uint64_t (*clock_ns)(void *arg);
 };
