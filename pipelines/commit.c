@@ -98,7 +98,7 @@ static void fill_meta(struct worker *w, const struct burst *b, lanes_t i, uint32
 	}
 	atomic_store_explicit(&m->flags, flags, memory_order_relaxed);
 	atomic_store_explicit(&m->last_seen, w->now_ms, memory_order_relaxed);
-	atomic_store_explicit(&m->config_gen, w->snap.routes->generation, memory_order_relaxed);
+	atomic_store_explicit(&m->config_gen, w->snap.generation, memory_order_relaxed);
 	for (int dir = 0; dir < 2; dir++)
 		atomic_store_explicit(&m->next_hop[dir], d->next_hop[dir], memory_order_relaxed);
 	cold->created_ms = w->now_ms;

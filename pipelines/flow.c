@@ -9,8 +9,7 @@
 
 #define TCP_CONTROL (TCP_FIN | TCP_SYN | TCP_RST)
 
-/* A flow judged under other routes gets its next hops anew. Several workers may do it at once: they
- * store the same. */
+/* Next hops under the routes of now. Several workers may do it at once: they store the same. */
 static void flow_reroute(struct worker *w, enum ip_family f, uint32_t entry, struct flow_meta *m)
 {
 	const struct route_domain *r = w->snap.routes;
@@ -31,7 +30,36 @@ static void flow_reroute(struct worker *w, enum ip_family f, uint32_t entry, str
 		&m->next_hop[DIR_FORWARD], fib_lookup(r->fib, &forward_dst), memory_order_relaxed);
 	atomic_store_explicit(
 		&m->next_hop[DIR_REPLY], fib_lookup(r->fib, &reply_dst), memory_order_relaxed);
-	atomic_store_explicit(&m->config_gen, r->generation, memory_order_relaxed);
+}
+
+/* A flow judged under another configuration: routed anew; and a UDP flow that was no service's
+ * business ends when its address has become one's, or its sender would never reach the service.
+ * True: the entry is dead, and the lane goes the way of a miss. */
+static __attribute__((noinline)) bool flow_rejudged(
+	struct worker *w, struct burst *b, lanes_t i, enum ip_family f, struct flow_meta *m)
+{
+	uint8_t flags = atomic_load_explicit(&m->flags, memory_order_relaxed);
+	enum lane_dir dir = b->flow[i] & 1;
+
+	flow_reroute(w, f, b->flow[i] >> 1, m);
+	if (m->class == FLOW_CLASS_UDP && (flags & FLOW_F_DNAT) == 0) {
+		struct svc_verdict v;
+		struct svc_query q;
+
+		/* Only the forward key names what the sender asked for. */
+		if (dir == DIR_REPLY)
+			return false;
+		lane_service_query(w, b, i, &q);
+		svc_decide(w->snap.services, &q, &v);
+		if (v.kind != SVC_PASS) {
+			flow_kill(w->dp->flows, f, b->flow[i] >> 1);
+			COUNT(w->counters.flows_reselected, 1);
+			b->to.service |= LANE(i);
+			return true;
+		}
+	}
+	atomic_store_explicit(&m->config_gen, w->snap.generation, memory_order_relaxed);
+	return false;
 }
 
 static inline bool backend_gone(const struct worker *w, const struct flow_meta *m)
@@ -86,9 +114,10 @@ static inline __attribute__((always_inline)) void flow_hit(
 			   : state != FLOW_NEW;
 
 	if (__builtin_expect(atomic_load_explicit(&m->config_gen, memory_order_relaxed) !=
-			    w->snap.routes->generation,
-		    0))
-		flow_reroute(w, f, b->flow[i] >> 1, m);
+			    w->snap.generation,
+		    0) &&
+		flow_rejudged(w, b, i, f, m))
+		return;
 	/* A UDP sender must not feed an endpoint that is gone (a reply from it may still pass). */
 	if ((atomic_load_explicit(&m->flags, memory_order_relaxed) & FLOW_F_CHECK_BACKEND) != 0 &&
 		dir == DIR_FORWARD && __builtin_expect(backend_gone(w, m), 0)) {

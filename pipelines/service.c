@@ -40,21 +40,27 @@ uint32_t lane_tuple_hash(const struct burst *b, lanes_t i)
 	return (uint32_t)(h >> 32);
 }
 
-static void service_lane(struct worker *w, struct burst *b, lanes_t i)
+void lane_service_query(
+	const struct worker *w, const struct burst *b, lanes_t i, struct svc_query *out)
 {
-	const struct vport *vp = stage_in_vport(w, b, i);
-	struct lane_decision *d = &b->decision[i];
-	struct svc_query q = {
+	*out = (struct svc_query){
 		.src = lane_src(b, i),
 		.dst = lane_dst(b, i),
 		.sport = lane_sport(b, i),
 		.dport = lane_dport(b, i),
 		.proto = b->proto[i],
-		.source = source_class[vp->role],
+		.source = source_class[stage_in_vport(w, b, i)->role],
 		.hash = lane_tuple_hash(b, i),
 	};
-	struct svc_verdict v;
+}
 
+static void service_lane(struct worker *w, struct burst *b, lanes_t i)
+{
+	struct lane_decision *d = &b->decision[i];
+	struct svc_verdict v;
+	struct svc_query q;
+
+	lane_service_query(w, b, i, &q);
 	svc_decide(w->snap.services, &q, &v);
 	*d = (struct lane_decision){.frontend_kind = (uint8_t)v.frontend};
 	switch (v.kind) {

@@ -90,6 +90,10 @@ static inline uint16_t lane_dport(const struct burst *b, lanes_t lane)
 	return lane_family(b, lane) == IP_V6 ? b->key6[lane].dport : b->key4[lane].dport;
 }
 
+/* What svc_decide() is asked about a lane. */
+void lane_service_query(
+	const struct worker *w, const struct burst *b, lanes_t lane, struct svc_query *out);
+
 /* Of the 5-tuple, without a salt: which endpoint a flow gets must be the same on every node and
  * after every restart. */
 uint32_t lane_tuple_hash(const struct burst *b, lanes_t lane);

@@ -94,6 +94,9 @@ struct dataplane {
 	_Atomic(const struct svc_domain *) services;
 	_Atomic(const struct route_domain *) routes;
 	_Atomic(const struct tunables *) tunables;
+	/* Moves when an address becomes a UDP service's: flows to it that were nobody's are judged
+	 * anew. Writer: control, behind the change. */
+	_Atomic uint32_t frontend_generation;
 	struct next_hop_table *next_hops;
 	struct flow_table *flows;
 	struct grace grace;
@@ -107,6 +110,9 @@ struct snapshot {
 	const struct route_domain *routes;
 	const struct tunables *tunables;
 	struct next_hop_table *next_hops;
+	/* Of routes and frontends together: flows of another one are judged anew. Both parts only
+	 * grow, so equal sums are equal states. */
+	uint32_t generation;
 };
 
 /* --- counters: one writer (the worker), any reader by relaxed loads
@@ -215,12 +221,16 @@ struct worker {
 static inline void worker_load_snapshot(struct worker *w)
 {
 	struct dataplane *dp = w->dp;
+	/* Loaded first: what is seen later is at least as new, so nothing passes for judged that
+	 * was not. */
+	uint32_t frontends = atomic_load_explicit(&dp->frontend_generation, memory_order_acquire);
 
 	w->snap.vports = atomic_load_explicit(&dp->vports, memory_order_acquire);
 	w->snap.services = atomic_load_explicit(&dp->services, memory_order_acquire);
 	w->snap.routes = atomic_load_explicit(&dp->routes, memory_order_acquire);
 	w->snap.tunables = atomic_load_explicit(&dp->tunables, memory_order_acquire);
 	w->snap.next_hops = dp->next_hops;
+	w->snap.generation = frontends + w->snap.routes->generation;
 }
 
 /* Control thread: prepares an empty, working switch (no vports, services not ready, no routes,
