@@ -210,7 +210,12 @@ class Standin:
                 break
             self.listeners.append(line.split(None, 1)[1].strip())
         else:
-            raise RuntimeError("not started: " + self.read_log())
+            text = self.read_log()
+            self.process.wait(DEADLINE)
+            self.process.stdout.close()
+            self.log.close()
+            shutil.rmtree(self.dir)
+            raise RuntimeError("not started: " + text)
 
     def read_log(self):
         self.log.flush()
