@@ -140,9 +140,7 @@ static int configure(struct rim *rim, struct rim_port *p, struct rim_error *err)
 		return rim_fail(err, rc, "%s: no information: %s", p->cfg.name, strerror(-rc));
 	p->n_rxq = smaller(p->cfg.queues, info.max_rx_queues);
 	p->n_txq = smaller(rim->cfg.n_workers, info.max_tx_queues);
-	/* Drivers of pairs want as many queues one way as the other. */
-	if (p->cfg.kind == RIM_PORT_VHOST_USER || p->cfg.kind == RIM_PORT_VIRTIO_USER ||
-		p->cfg.kind == RIM_PORT_TAP)
+	if (rim_port_kinds[p->cfg.kind].queue_pairs)
 		p->n_txq = p->n_rxq;
 	if (p->n_txq > RIM_QUEUES_MAX)
 		p->n_txq = RIM_QUEUES_MAX;

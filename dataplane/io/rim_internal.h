@@ -66,6 +66,7 @@ struct rim_port_ops {
 	const char *vdev;  /* driver's name and beginning of the device's; NULL: not a vdev */
 	bool kernel_iface; /* link state and MTU are the interface's */
 	bool rx_csum;      /* its word about checksums may be asked for */
+	bool queue_pairs;  /* as many transmit queues as receive queues, for the peer's sake */
 	uint8_t tx_retries;
 	/* Tells what is missing before the driver is asked. */
 	int (*check)(const struct rim_port_config *cfg, struct rim_error *err);

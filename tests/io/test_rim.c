@@ -1,0 +1,652 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* The rim on ports that need no kernel interface: rings, null, pcap, memif, vhost-user. Every case
+ * checks that nothing is lost beside what is counted. The cases share one rim; each takes away the
+ * ports it made. */
+
+#include <dirent.h>
+#include <rte_eth_ring.h>
+#include <rte_mbuf.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "rim_lab.h"
+
+#define RING_SIZE 1024
+
+/* A port made of rings: the test is its wire. */
+struct wire {
+	int port;
+	uint16_t queues;
+	struct rte_ring *in[2], *out[2];
+};
+
+static struct rte_mempool *wire_pool;
+
+static void wire_open(struct wire *wire, const char *name, uint16_t queues, uint32_t out_size)
+{
+	struct rim_port_config cfg = {.kind = RIM_PORT_ETHDEV, .queues = queues};
+
+	lab();
+	if (wire_pool == NULL)
+		wire_pool = rte_pktmbuf_pool_create("wire", 8191, 0, 0, 2048 + 128, SOCKET_ID_ANY);
+	REQUIRE(wire_pool != NULL);
+	*wire = (struct wire){.queues = queues};
+	for (uint32_t q = 0; q < queues; q++) {
+		char ring[32];
+
+		snprintf(ring, sizeof(ring), "%s-in%u", name, q);
+		wire->in[q] = rte_ring_create(ring, RING_SIZE, SOCKET_ID_ANY, 0);
+		snprintf(ring, sizeof(ring), "%s-out%u", name, q);
+		wire->out[q] = rte_ring_create(ring, out_size, SOCKET_ID_ANY, 0);
+		REQUIRE(wire->in[q] != NULL && wire->out[q] != NULL);
+	}
+	REQUIRE(rte_eth_from_rings(name, wire->in, queues, wire->out, queues, 0) >= 0);
+	snprintf(cfg.name, sizeof(cfg.name), "%s", name);
+	snprintf(cfg.pci, sizeof(cfg.pci), "net_ring_%s", name);
+	wire->port = lab_port(&cfg);
+}
+
+static void wire_close(struct wire *wire)
+{
+	lab_port_gone(wire->port);
+	for (uint32_t q = 0; q < wire->queues; q++) {
+		rte_ring_free(wire->in[q]);
+		rte_ring_free(wire->out[q]);
+	}
+}
+
+static bool wire_send(struct wire *wire, uint16_t q, uint16_t vlan, uint16_t type, uint32_t number)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(wire_pool);
+	uint8_t *data;
+
+	if (m == NULL)
+		return false;
+	data = (uint8_t *)rte_pktmbuf_append(m, 64);
+	if (data == NULL)
+		return false;
+	lab_frame(data, vlan, type, number);
+	if (rte_ring_enqueue(wire->in[q], m) == 0)
+		return true;
+	rte_pktmbuf_free(m);
+	return false;
+}
+
+/* Takes what came back: how many frames, and adds their numbers up. */
+static uint32_t wire_receive(struct wire *wire, uint64_t *sum)
+{
+	uint32_t n = 0;
+
+	for (uint16_t q = 0; q < wire->queues; q++) {
+		void *obj;
+
+		while (rte_ring_dequeue(wire->out[q], &obj) == 0) {
+			struct rte_mbuf *m = obj;
+			const uint8_t *d = rte_pktmbuf_mtod(m, const uint8_t *);
+			uint32_t number;
+
+			CHECK_EQ(d[5], 2); /* swapped */
+			CHECK_EQ(d[11], 1);
+			d += d[12] == 0x81 ? 18 : 14;
+			memcpy(&number, d, sizeof(number));
+			*sum += number;
+			n++;
+			rte_pktmbuf_free(m);
+		}
+	}
+	return n;
+}
+
+/* --- cases --------------------------------------------------------------------------------------
+ */
+
+static int child_start_stop(enum rim_hugepages hugepages)
+{
+	struct rim_config cfg = lab_config();
+	struct rim *rim;
+	uint8_t frame[64];
+	int leaked;
+
+	cfg.hugepages = hugepages;
+	if (rim_start(&cfg, &rim, &lab_err) != 0) {
+		fprintf(stderr, "child: %s\n", lab_err.text);
+		return 1;
+	}
+	if (rim_hugepages_used(rim) != (hugepages == RIM_HUGEPAGES_ON))
+		return 2;
+	/* No such vport: a counted drop, and the buffer comes back. */
+	if (rim_inject(rim, 7, frame, lab_frame(frame, 0, LAB_ETHERTYPE, 0)) != 0)
+		return 3;
+	leaked = (int)rim_stop(rim);
+	return leaked == 0 ? 0 : 4;
+}
+
+/* EAL starts once a process, so other processes try it; none shares a name with another. */
+static void several_daemons_run_at_once(void)
+{
+	pid_t pid[3];
+	int status;
+
+	REQUIRE(lab_rim == NULL);
+	for (int n = 0; n < 3; n++) {
+		pid[n] = fork();
+		if (pid[n] == 0)
+			_exit(child_start_stop(RIM_HUGEPAGES_OFF));
+		CHECK_GT(pid[n], 0);
+	}
+	for (int n = 0; n < 3; n++) {
+		CHECK_EQ(waitpid(pid[n], &status, 0), pid[n]);
+		CHECK_EQ(status, 0);
+	}
+}
+
+static void hugepages_need_no_mount(void)
+{
+	unsigned long pages = 0;
+	int status;
+	pid_t pid;
+	FILE *f = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "re");
+
+	REQUIRE(lab_rim == NULL);
+	if (f != NULL) {
+		if (fscanf(f, "%lu", &pages) != 1)
+			pages = 0;
+		fclose(f);
+	}
+	if (pages < 64 || geteuid() != 0) {
+		printf("[not run: %lu free hugepages] ", pages);
+		return;
+	}
+	pid = fork();
+	if (pid == 0)
+		_exit(child_start_stop(RIM_HUGEPAGES_ON));
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+}
+
+static void refuse(struct rim_port_config cfg, const char *text)
+{
+	uint16_t index;
+
+	lab_err.text[0] = '\0';
+	CHECK_LT(rim_port_add(lab(), &cfg, &index, &lab_err), 0);
+	CHECK_HAS(lab_err.text, text);
+}
+
+static void errors_say_what_to_do(void)
+{
+	refuse((struct rim_port_config){.kind = RIM_PORT_NULL}, "name: must be set");
+	refuse(
+		(struct rim_port_config){
+			.name = "a", .kind = RIM_PORT_AF_PACKET, .iface = "nothere0"},
+		"no interface 'nothere0'");
+	refuse((struct rim_port_config){.name = "a", .kind = RIM_PORT_AF_PACKET}, "iface: must be");
+	refuse((struct rim_port_config){.name = "a", .kind = RIM_PORT_PCI, .pci = "0000:99:00.0"},
+		"restart it with the port");
+	refuse((struct rim_port_config){.name = "a", .kind = RIM_PORT_NULL, .queues = 17},
+		"queues: 17");
+	refuse((struct rim_port_config){.name = "a", .kind = RIM_PORT_NULL, .descriptors = 1000},
+		"descriptors: 1000");
+	refuse((struct rim_port_config){.name = "a", .kind = RIM_PORT_NULL, .mtu = 9000},
+		"mtu: 9000");
+	refuse(
+		(struct rim_port_config){
+			.name = "a", .kind = RIM_PORT_MEMIF, .path = "/nothere/m.sock"},
+		"no directory /nothere");
+	refuse(
+		(struct rim_port_config){
+			.name = "a", .kind = RIM_PORT_NULL, .devargs = "nonsense=1"},
+		"net_null");
+	refuse((struct rim_port_config){.name = "a", .kind = RIM_PORT_PCAP, .path = "/nothere"},
+		"/nothere");
+	CHECK_EQ(rim_port_list(lab(), NULL, 0), 0);
+	CHECK_EQ(rim_port_kind_parse("af_packet"), RIM_PORT_AF_PACKET);
+	CHECK_LT(rim_port_kind_parse("afpacket"), 0);
+}
+
+static void frames_go_back(void)
+{
+	struct rim_port_info info[2];
+	uint64_t want = 0, got = 0;
+	uint32_t sent = 0, back = 0;
+	struct wire wire;
+
+	wire_open(&wire, "reflect", 2, RING_SIZE);
+	lab_vport(1, wire.port, 0);
+	CHECK_EQ(rim_port_list(lab_rim, info, 2), 1);
+	CHECK_EQ(info[0].rx_queues, 2);
+	CHECK_NE(info[0].rx_worker[0], info[0].rx_worker[1]);
+	CHECK_EQ(info[0].tx_shared, false);
+	while (sent < 20000) {
+		for (uint32_t n = 0; n < 100; n++, sent++) {
+			CHECK(wire_send(&wire, sent & 1, 0, LAB_ETHERTYPE, sent));
+			want += sent;
+		}
+		WAIT_FOR((back += wire_receive(&wire, &got)) == sent);
+	}
+	CHECK_EQ(got, want);
+	CHECK_EQ(lab_vport_rx(1), 20000);
+	CHECK(WAIT_FOR(lab_balanced()));
+	for (uint32_t n = 0; n < LAB_WORKERS; n++)
+		CHECK_EQ(rim_dataplane(lab_rim)->workers[n]->counters.received, 10000);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), -ENOENT);
+	wire_close(&wire);
+}
+
+static void a_full_port_drops_and_counts(void)
+{
+	struct lab_totals before = lab_totals(), now;
+	uint64_t sum = 0;
+	struct wire wire;
+
+	wire_open(&wire, "full", 1, 64);
+	lab_vport(1, wire.port, 0);
+	for (uint32_t n = 0; n < 200; n++)
+		CHECK(wire_send(&wire, 0, 0, LAB_ETHERTYPE, n));
+	WAIT_FOR(lab_totals().received - before.received == 200 && lab_balanced());
+	now = lab_totals();
+	CHECK_EQ(now.sent - before.sent, 63); /* a ring of 64 holds 63 */
+	CHECK_EQ(now.by_reason[DROP_TxQueueFull] - before.by_reason[DROP_TxQueueFull], 137);
+	CHECK_EQ(wire_receive(&wire, &sum), 63);
+	CHECK_EQ(rte_mempool_in_use_count(wire_pool), 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	wire_close(&wire);
+}
+
+static void what_no_vport_takes_is_counted(void)
+{
+	struct lab_totals before = lab_totals(), now;
+	struct rte_mbuf *runt;
+	struct wire wire;
+
+	wire_open(&wire, "strays", 1, 64);
+	CHECK(wire_send(&wire, 0, 0, LAB_ETHERTYPE, 1)); /* no vport at all */
+	CHECK(WAIT_FOR(lab_totals().drops - before.drops == 1));
+	lab_vport(1, wire.port, 0);
+	CHECK(wire_send(&wire, 0, 7, LAB_ETHERTYPE, 1)); /* no vport with that tag */
+	runt = rte_pktmbuf_alloc(wire_pool);
+	REQUIRE(runt != NULL && rte_pktmbuf_append(runt, 13) != NULL);
+	CHECK_EQ(rte_ring_enqueue(wire.in[0], runt), 0);
+	CHECK(WAIT_FOR(lab_totals().drops - before.drops == 3));
+	now = lab_totals();
+	CHECK_EQ(now.by_reason[DROP_VlanUnknown] - before.by_reason[DROP_VlanUnknown], 2);
+	CHECK_EQ(now.by_reason[DROP_RuntFrame] - before.by_reason[DROP_RuntFrame], 1);
+	CHECK(lab_balanced());
+	CHECK_EQ(rte_mempool_in_use_count(wire_pool), 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	wire_close(&wire);
+}
+
+static void segments_become_one(void)
+{
+	struct rte_mbuf *a, *b;
+	uint8_t *head, *tail;
+	uint64_t sum = 0;
+	uint32_t back = 0;
+	struct wire wire;
+
+	wire_open(&wire, "segments", 1, 64);
+	lab_vport(1, wire.port, 0);
+	a = rte_pktmbuf_alloc(wire_pool);
+	b = rte_pktmbuf_alloc(wire_pool);
+	REQUIRE(a != NULL && b != NULL);
+	head = (uint8_t *)rte_pktmbuf_append(a, 64);
+	tail = (uint8_t *)rte_pktmbuf_append(b, 500);
+	if (head == NULL || tail == NULL)
+		return;
+	lab_frame(head, 0, LAB_ETHERTYPE, 9);
+	memset(tail, 0, 500);
+	CHECK_EQ(rte_pktmbuf_chain(a, b), 0);
+	CHECK_EQ(rte_ring_enqueue(wire.in[0], a), 0);
+	WAIT_FOR((back += wire_receive(&wire, &sum)) == 1);
+	CHECK_EQ(sum, 9);
+	CHECK_EQ(rte_mempool_in_use_count(wire_pool), 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	wire_close(&wire);
+}
+
+static void one_port_carries_250_vports(void)
+{
+	struct rim_vport again = {.id = 400, .vlan = 7};
+	uint64_t sum = 0, before[251];
+	struct wire wire;
+	uint32_t back = 0;
+
+	wire_open(&wire, "trunk", 1, RING_SIZE);
+	for (uint16_t n = 1; n <= 250; n++) {
+		lab_vport(n, wire.port, (uint16_t)(n + 100));
+		before[n] = lab_vport_rx(n);
+	}
+	again.port = (uint16_t)wire.port;
+	again.vlan = 101;
+	CHECK_EQ(rim_vport_add(lab_rim, &again, &lab_err), -EEXIST);
+	CHECK_HAS(lab_err.text, "vport 1's");
+	CHECK_EQ(rim_port_remove(lab_rim, (uint16_t)wire.port, &lab_err), -EBUSY);
+	for (uint32_t n = 1; n <= 250; n++)
+		for (uint32_t k = 0; k < 3; k++)
+			CHECK(wire_send(&wire, 0, (uint16_t)(n + 100), LAB_ETHERTYPE, n));
+	WAIT_FOR((back += wire_receive(&wire, &sum)) == 750);
+	CHECK_EQ(sum, 3 * 250 * 251 / 2);
+	for (uint16_t n = 1; n <= 250; n++) {
+		CHECK_EQ(lab_vport_rx(n) - before[n], 3);
+		CHECK_EQ(rim_vport_remove(lab_rim, n), 0);
+	}
+	wire_close(&wire);
+}
+
+/* Two vports of one trunk: the frame must leave with the tag of the vport it leaves on. */
+static void the_tag_is_pushed_where_it_is_missing(void)
+{
+	uint8_t frame[64];
+	struct rte_mbuf *m;
+	struct wire wire;
+	void *obj = NULL;
+
+	wire_open(&wire, "tags", 1, 64);
+	lab_vport(1, wire.port, 33);
+	lab_frame(frame, 0, LAB_ETHERTYPE, 1);
+	CHECK_EQ(rim_inject(lab_rim, 1, frame, 64), 0);
+	REQUIRE(WAIT_FOR(rte_ring_dequeue(wire.out[0], &obj) == 0));
+	m = obj;
+	CHECK_EQ(m->pkt_len, 68);
+	CHECK_MEM(rte_pktmbuf_mtod_offset(m, uint8_t *, 12), "\x81\x00\x00\x21\x88\xb5", 6);
+	rte_pktmbuf_free(m);
+	lab_frame(frame, 33, LAB_ETHERTYPE, 1);
+	CHECK_EQ(rim_inject(lab_rim, 1, frame, 64), 0);
+	REQUIRE(WAIT_FOR(rte_ring_dequeue(wire.out[0], &obj) == 0));
+	m = obj;
+	CHECK_EQ(m->pkt_len, 64);
+	rte_pktmbuf_free(m);
+	CHECK_EQ(lab_in_use(), 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	wire_close(&wire);
+}
+
+static void others_come_and_go_without_a_loss(void)
+{
+	struct rim_port_config null = {
+		.name = "guest", .kind = RIM_PORT_NULL, .queues = 2, .devargs = "no-rx=1"};
+	uint64_t want = 0, got = 0;
+	uint32_t sent = 0, back = 0;
+	struct wire wire;
+
+	wire_open(&wire, "steady", 2, RING_SIZE);
+	lab_vport(1, wire.port, 0);
+	for (uint32_t round = 0; round < 20; round++) {
+		int guest;
+
+		for (uint32_t n = 0; n < 300; n++, want += sent, sent++)
+			CHECK(wire_send(&wire, sent & 1, 0, LAB_ETHERTYPE, sent));
+		guest = lab_port(&null);
+		for (uint16_t v = 2; v < 20; v++)
+			lab_vport(v, guest, v);
+		lab_vport(20, wire.port, 99);
+		back += wire_receive(&wire, &got);
+		for (uint32_t n = 0; n < 100; n++, want += sent, sent++)
+			CHECK(wire_send(&wire, sent & 1, 0, LAB_ETHERTYPE, sent));
+		for (uint16_t v = 2; v <= 20; v++)
+			CHECK_EQ(rim_vport_remove(lab_rim, v), 0);
+		lab_port_gone(guest);
+		WAIT_FOR((back += wire_receive(&wire, &got)) == sent);
+	}
+	CHECK_EQ(got, want);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	wire_close(&wire);
+}
+
+static _Atomic uint32_t called;
+
+static void note_call(struct worker *w, void *arg)
+{
+	atomic_fetch_add(&called, (uint32_t)(uintptr_t)arg << (8 * w->id));
+}
+
+static void mailboxes_reach_each_worker(void)
+{
+	lab();
+	CHECK_EQ(rim_call(lab_rim, 0, note_call, (void *)3), 0);
+	CHECK_EQ(rim_call(lab_rim, 1, note_call, (void *)5), 0);
+	CHECK_EQ(rim_call(lab_rim, LAB_WORKERS, note_call, NULL), -EINVAL);
+	WAIT_FOR(atomic_load(&called) == 0x503);
+}
+
+static void held_packets_are_given_back(void)
+{
+	struct lab_totals before = lab_totals();
+	struct wire wire;
+
+	/* Freed by lab_drain() in the last case. */
+	wire_open(&wire, "held", 1, 64);
+	lab_vport(1, wire.port, 0);
+	for (uint32_t n = 0; n < 10; n++)
+		CHECK(wire_send(&wire, 0, 0, LAB_HOLD, n));
+	CHECK(WAIT_FOR(lab_totals().held - before.held == 10));
+	CHECK(lab_balanced());
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	wire_close(&wire);
+}
+
+static void a_file_in_and_a_file_out(void)
+{
+	/* The header of a pcap file, and of one record (pcap-savefile(5)). */
+	const uint32_t file_header[6] = {0xa1b2c3d4, 2 | 4 << 16, 0, 0, 65535, 1};
+	const uint32_t record[4] = {0, 0, 64, 64};
+	char in[] = "/tmp/sluice-rim-in-XXXXXX", out[] = "/tmp/sluice-rim-out-XXXXXX";
+	struct rim_port_config cfg = {.name = "file", .kind = RIM_PORT_PCAP};
+	int in_fd = mkstemp(in), out_fd = mkstemp(out), port;
+	struct lab_totals before = lab_totals();
+	uint8_t frame[64];
+	struct stat st;
+
+	REQUIRE(in_fd >= 0 && out_fd >= 0);
+	CHECK_EQ(write(in_fd, file_header, sizeof(file_header)), sizeof(file_header));
+	for (uint32_t n = 0; n < 100; n++) {
+		lab_frame(frame, 0, LAB_ETHERTYPE, n);
+		CHECK_EQ(write(in_fd, record, sizeof(record)), sizeof(record));
+		CHECK_EQ(write(in_fd, frame, sizeof(frame)), sizeof(frame));
+	}
+	/* Workers may read the file before the vport is there: those frames are counted drops. */
+	snprintf(cfg.path, sizeof(cfg.path), "%s", in);
+	snprintf(cfg.tx_path, sizeof(cfg.tx_path), "%s", out);
+	port = lab_port(&cfg);
+	lab_vport(1, port, 0);
+	WAIT_FOR(lab_totals().received - before.received == 100 && lab_balanced());
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	lab_port_gone(port);
+	CHECK_EQ(fstat(out_fd, &st), 0);
+	CHECK_EQ((uint64_t)st.st_size,
+		sizeof(file_header) +
+			(lab_totals().sent - before.sent) * (sizeof(record) + sizeof(frame)));
+	CHECK_EQ(lab_in_use(), 0);
+	unlink(in);
+	unlink(out);
+	close(in_fd);
+	close(out_fd);
+}
+
+/* Frames that go in on one end of a pair of ports come out of the other. */
+static void pair_carries(int a, int b)
+{
+	uint64_t before;
+	uint8_t frame[64];
+
+	WAIT_FOR(lab_up(a) && lab_up(b));
+	lab_vport(1, a, 0);
+	lab_vport(2, b, 0);
+	atomic_store(&lab_out[1], LAB_SINK);
+	before = lab_vport_rx(1);
+	for (uint32_t n = 0; n < 50; n++) {
+		lab_frame(frame, 0, LAB_ETHERTYPE, n);
+		CHECK_EQ(rim_inject(lab_rim, 1, frame, 64), 0);
+	}
+	/* b reflects, a sinks */
+	WAIT_FOR(lab_vport_rx(1) - before == 50);
+	CHECK(WAIT_FOR(lab_balanced()));
+	atomic_store(&lab_out[1], 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 2), 0);
+	lab_port_gone(b);
+	lab_port_gone(a);
+	WAIT_FOR(lab_in_use() == 0);
+}
+
+static void socket_path(char *out, size_t size, const char *name)
+{
+	snprintf(out, size, "/tmp/sluice-rim-%d-%s", (int)getpid(), name);
+}
+
+static void a_memif_pair(void)
+{
+	struct rim_port_config server = {.name = "memif-s", .kind = RIM_PORT_MEMIF, .server = true},
+			       client = {.name = "memif-c", .kind = RIM_PORT_MEMIF};
+	int a, b;
+
+	socket_path(server.path, sizeof(server.path), "memif");
+	memcpy(client.path, server.path, sizeof(client.path));
+	a = lab_port(&server);
+	b = lab_port(&client);
+	pair_carries(a, b);
+	unlink(server.path);
+}
+
+static void a_vhost_user_pair(void)
+{
+	struct rim_port_config host = {.name = "vhost",
+				       .kind = RIM_PORT_VHOST_USER,
+				       .server = true},
+			       guest = {.name = "virtio",
+				       .kind = RIM_PORT_VIRTIO_USER,
+				       .descriptors = 256};
+	int a, b;
+
+	socket_path(host.path, sizeof(host.path), "vhost");
+	memcpy(guest.path, host.path, sizeof(guest.path));
+	a = lab_port(&host);
+	b = lab_port(&guest);
+	pair_carries(a, b);
+	unlink(host.path);
+}
+
+/* Prints; nothing absolute is judged. */
+static void what_a_packet_costs(void)
+{
+	struct rim_port_config cfg = {
+		.name = "source", .kind = RIM_PORT_NULL, .queues = 1, .devargs = "size=64"};
+	const struct worker_counters *c = &rim_dataplane(lab())->workers[0]->counters;
+	struct rim_port_info info[1];
+	uint64_t packets, ticks;
+	int port = lab_port(&cfg);
+
+	CHECK_EQ(rim_port_list(lab_rim, info, 1), 1);
+	c = &rim_dataplane(lab())->workers[info[0].rx_worker[0]]->counters;
+	lab_vport(1, port, 0);
+	packets = *(volatile const uint64_t *)&c->sent;
+	ticks = *(volatile const uint64_t *)&c->busy_ticks;
+	WAIT_FOR(*(volatile const uint64_t *)&c->sent - packets > 2000000);
+	ticks = *(volatile const uint64_t *)&c->busy_ticks - ticks;
+	packets = *(volatile const uint64_t *)&c->sent - packets;
+	CHECK_GT(packets, 0);
+	printf("[null to null, MACs swapped: %.1f ticks a packet] ",
+		(double)ticks / (double)packets);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	lab_port_gone(port);
+	CHECK(lab_balanced());
+	CHECK_EQ(lab_in_use(), 0);
+}
+
+/* What one thread of this process ran, if it is a worker (sched-stats in the kernel's
+ * documentation). */
+static uint64_t worker_cpu_ns(const char *task)
+{
+	unsigned long long ns = 0;
+	char path[320], name[32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/comm", task);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return 0;
+	if (fgets(name, sizeof(name), f) == NULL)
+		name[0] = '\0';
+	fclose(f);
+	if (strncmp(name, "sluice-w", 8) != 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", task);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%llu", &ns) != 1)
+		ns = 0;
+	fclose(f);
+	return ns;
+}
+
+static uint64_t workers_cpu_us(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *e;
+	uint64_t ns = 0;
+
+	while (d != NULL && (e = readdir(d)) != NULL)
+		ns += worker_cpu_ns(e->d_name);
+	if (d != NULL)
+		closedir(d);
+	return ns / 1000;
+}
+
+static void idle_workers_sleep_and_wake(void)
+{
+	struct rim_worker_info before, after;
+	uint64_t sum = 0, cpu, start, spent, best = UINT64_MAX;
+	uint64_t sleeps, slept_for;
+	double percent;
+	struct timespec pause = {.tv_nsec = 20000000};
+	struct wire wire;
+
+	wire_open(&wire, "idle", 2, 64);
+	lab_vport(1, wire.port, 0);
+	CHECK_EQ(rim_worker_info(lab_rim, 0, &before), 0);
+	CHECK_EQ(before.rx_queues, 1);
+	WAIT_FOR(rim_worker_info(lab_rim, 0, &after) == 0 && after.sleeps > before.sleeps + 20);
+	start = lab_us();
+	cpu = workers_cpu_us();
+	while (lab_us() - start < 500000)
+		nanosleep(&pause, NULL);
+	spent = lab_us() - start;
+	cpu = workers_cpu_us() - cpu;
+	CHECK_EQ(rim_worker_info(lab_rim, 0, &before), 0);
+	sleeps = before.sleeps - after.sleeps;
+	CHECK_GT(sleeps, 0);
+	slept_for = spent / (sleeps > 0 ? sleeps : 1);
+	CHECK_GT(cpu, 0);
+	percent = (double)cpu * 100 / (double)spent;
+	CHECK_LT(percent, 10 * LAB_WORKERS);
+	for (uint32_t n = 0; n < 20; n++) {
+		start = lab_us();
+		CHECK(wire_send(&wire, 0, 0, LAB_ETHERTYPE, n));
+		while (wire_receive(&wire, &sum) == 0 && lab_us() - start < 1000000)
+			nanosleep(&(struct timespec){.tv_nsec = 1000}, NULL);
+		spent = lab_us() - start;
+		if (spent < best)
+			best = spent;
+		WAIT_FOR(rim_worker_info(lab_rim, 0, &before) == 0 && before.asleep);
+	}
+	CHECK_LT(best, 100000);
+	printf("[%u sleeping workers: %.1f %% of a core, %lu us each sleep; woken in %lu us at "
+	       "best] ",
+		LAB_WORKERS, percent, (unsigned long)slept_for, (unsigned long)best);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	wire_close(&wire);
+}
+
+TEST_SUITE("rim", CASE(several_daemons_run_at_once), CASE(hugepages_need_no_mount),
+	CASE(errors_say_what_to_do), CASE(frames_go_back), CASE(a_full_port_drops_and_counts),
+	CASE(what_no_vport_takes_is_counted), CASE(segments_become_one),
+	CASE(one_port_carries_250_vports), CASE(the_tag_is_pushed_where_it_is_missing),
+	CASE(others_come_and_go_without_a_loss), CASE(mailboxes_reach_each_worker),
+	CASE(a_file_in_and_a_file_out), CASE(a_memif_pair), CASE(a_vhost_user_pair),
+	CASE(what_a_packet_costs), CASE(idle_workers_sleep_and_wake),
+	CASE(held_packets_are_given_back), CASE(stops_and_every_buffer_is_back))
