@@ -144,34 +144,8 @@ def corners(lab, report):
                      first_error(result))
 
 
-def backends_of(lab, service="web"):
-    """Addresses of a Service's endpoints as sluiced has applied them."""
-    status, answer = lab.sluiced.get("/api/v1/backends?service=default%2F" + service)
-    return [item["spec"]["address"] for item in answer["items"]] if status == 200 else None
-
-
-def change_slices(lab, change):
-    """Edit web's EndpointSlices as a controller would: read, change, put back."""
-    for family in ("ipv4", "ipv6"):
-        target = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-" + family
-        status, slice_ = lab.apiserver.get(target)
-        if status != 200:
-            raise SystemExit("demo: GET %s: %s" % (target, slice_))
-        change(slice_)
-        status, answer = lab.apiserver.put(target, slice_)
-        if status != 200:
-            raise SystemExit("demo: PUT %s: %s" % (target, answer))
-
-
 def under_load(lab, report):
     report.section("pod-3 leaves and comes back while 50 clients loop for 12 s")
-    removed = []
-
-    def take_away(slice_):
-        removed.append(next(e for e in slice_["endpoints"]
-                            if e["targetRef"]["name"] == "pod-3"))
-        slice_["endpoints"].remove(removed[-1])
-
     held = []
     while len(held) < 12 and not any(name == "pod-3" for _, name in held):
         client = lab.start_client("client-2", "hold", WEB[0], 9001, stdin=subprocess.PIPE)
@@ -179,15 +153,15 @@ def under_load(lab, report):
     load = lab.start_client("client-1", "http", WEB[0], 80, seconds=12, clients=50, times=True)
     load6 = lab.start_client("client-2", "http", WEB[1], 80, seconds=12, clients=5)
     time.sleep(3)
-    change_slices(lab, take_away)
+    removed = lab.remove_endpoint("web", "pod-3")
     began = time.monotonic()
-    wait_for(lambda: LOCAL["pod-3"][0] not in (backends_of(lab) or [LOCAL["pod-3"][0]]), 5,
+    wait_for(lambda: not lab.backends("web") & set(LOCAL["pod-3"][:2]), 5,
              "sluiced to apply the removal")
     applied = time.time()
     lag = time.monotonic() - began
     time.sleep(4)
-    back, put_back = time.time(), iter(removed)
-    change_slices(lab, lambda slice_: slice_["endpoints"].append(next(put_back)))
+    back = time.time()
+    lab.restore_endpoint(removed)
     for name, client in (("IPv4", load), ("IPv6", load6)):
         result = lab.result(client)
         report.check("requests, %s" % name, result["done"] > 0 and result["failed"] == 0,
@@ -212,14 +186,12 @@ def under_load(lab, report):
 
 def accounts(lab, report):
     report.section("What sluiced counted")
-    status, answer = lab.sluiced.get("/api/v1/drops")
-    drops = {item["metadata"]["name"]: item["status"]["packets"] for item in answer["items"]
-             if item["status"]["packets"]} if status == 200 else {}
+    drops = lab.drops()
     for name in sorted(drops, key=drops.get, reverse=True):
         print("       drop %-28s %d" % (name, drops[name]))
     bad = [name for name in drops if name in ("Internal", "NoHeadroom", "NoBuffer", "TxQueueFull",
                                               "FlowTableFull", "FlowIndexFull")]
-    report.check("no drop that should not be", status == 200 and not bad, ", ".join(bad) or
+    report.check("no drop that should not be", not bad, ", ".join(bad) or
                  "%d reasons, all of them expected" % len(drops))
 
 

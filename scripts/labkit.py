@@ -79,6 +79,7 @@ class Lab:
     def __init__(self, prefix, rundir=None):
         self.prefix = prefix
         self.run_dir = rundir or "/run/sluice-" + prefix
+        self.api_socket = self.path("apiserver.sock")
 
     def ns(self, node):
         return "%s-%s" % (self.prefix, node)
@@ -308,7 +309,7 @@ class Lab:
 
     @property
     def apiserver(self):
-        return Rest(self.path("apiserver.sock"))
+        return Rest(self.api_socket)
 
     @property
     def faults(self):
@@ -348,6 +349,82 @@ class Lab:
         except SystemExit as error:
             raise SystemExit("%s\n--- %s.log\n%s" % (error, program,
                                                      self.log(program)[-4000:])) from None
+
+    # --- what sluiced says ---------------------------------------------------------------------
+
+    def items(self, target):
+        """Every object of a list, over all of its pages."""
+        found, more = [], ""
+        while True:
+            page = target + ("&" if "?" in target else "?") + "continue=" + more if more else target
+            status, answer = self.sluiced.get(page)
+            if status != 200:
+                raise SystemExit("lab: GET %s: %s %s" % (page, status, answer))
+            found += answer["items"]
+            more = (answer.get("metadata") or {}).get("continue")
+            if not more:
+                return found
+
+    def drops(self):
+        """Packets by reason, without the reasons that never came up."""
+        return {item["reason"]: int(item["packets"]) for item in self.items("/api/v1/drops")
+                if int(item["packets"])}
+
+    def backends(self, service):
+        """Addresses of the endpoints that new connections to a Service of default may get."""
+        return {item["address"] for item in self.items("/api/v1/backends")
+                if item["service"] == "default/" + service and item.get("inClusterList")}
+
+    def counters(self):
+        """Sums over all workers."""
+        total = {}
+        for worker in self.items("/api/v1/workers"):
+            for name, value in worker["status"]["counters"].items():
+                total[name] = total.get(name, 0) + int(value)
+        return total
+
+    # --- objects of the API server --------------------------------------------------------------
+
+    @staticmethod
+    def object_path(kind, name=""):
+        group = {"services": "/api/v1", "nodes": "/api/v1", "endpoints": "/api/v1",
+                 "endpointslices": "/apis/discovery.k8s.io/v1"}[kind]
+        place = "" if kind == "nodes" else "/namespaces/default"
+        return "%s%s/%s%s" % (group, place, kind, "/" + name if name else "")
+
+    def edit(self, kind, name, change):
+        """Read, change, put back, as a controller does. Returns what change returned."""
+        target = self.object_path(kind, name)
+        status, found = self.apiserver.get(target)
+        if status != 200:
+            raise SystemExit("lab: GET %s: %s %s" % (target, status, found))
+        told = change(found)
+        status, answer = self.apiserver.put(target, found)
+        if status != 200:
+            raise SystemExit("lab: PUT %s: %s %s" % (target, status, answer))
+        return told
+
+    def create(self, kind, body):
+        status, answer = self.apiserver.post(self.object_path(kind), body)
+        if status not in (200, 201):
+            raise SystemExit("lab: POST %s: %s %s" % (kind, status, answer))
+
+    def delete(self, kind, name):
+        return self.apiserver.delete(self.object_path(kind, name))[0]
+
+    def remove_endpoint(self, service, pod):
+        """Takes a pod out of both families' slices; returns what restore_endpoint wants."""
+        def take(slice_):
+            there = [e for e in slice_["endpoints"] if e["targetRef"]["name"] == pod]
+            slice_["endpoints"] = [e for e in slice_["endpoints"] if e not in there]
+            return there
+        return [(name, self.edit("endpointslices", name, take))
+                for name in (service + "-ipv4", service + "-ipv6")]
+
+    def restore_endpoint(self, removed):
+        for name, endpoints in removed:
+            self.edit("endpointslices", name,
+                      lambda slice_, back=endpoints: slice_["endpoints"].extend(back))
 
     # --- what a test does in a node -----------------------------------------------------------
 

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The Sluice authors
+"""The daemon itself: refuses bad configuration, waits for Kubernetes, restarts under load, stops."""
+
+import os
+import signal
+import subprocess
+
+from e2e import PODS, WEB, LabCase, main
+from labkit import wait_for
+
+
+class Daemon(LabCase):
+    PREFIX = "ed"
+
+    def check(self, text):
+        path = self.lab.path("checked.yaml")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return subprocess.run([self.lab.binary("sluiced"), "--check-config", "--config", path],
+                              capture_output=True, text=True, timeout=20, check=False)
+
+    def test_check_config(self):
+        run = self.check(self.lab.config())
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        for text, line, key in (("nodee: 1\n", 1, "nodee"),
+                                ("workers:\n  count: many\n", 2, "workers.count"),
+                                ("workers:\n  count: 0\n", 2, "workers.count"),
+                                ("flows:\n  capacity-v4: 7\n", 2, "flows.capacity-v4"),
+                                ("node: [\n", None, "")):
+            with self.subTest(text):
+                run = self.check(text)
+                self.assertNotEqual(run.returncode, 0)
+                if line:
+                    self.assertIn("checked.yaml:%d: %s: " % (line, key), run.stderr)
+
+    def test_nothing_is_programmed_before_the_first_state(self):
+        self.lab.stop("sluiced", grace=10)
+        self.lab.stop("apiserver")
+        self.lab.start_sluiced(ready=False)
+        self.lab.wait("sluiced", lambda: self.lab.sluiced.get("/livez")[0] == 200, 20, "livez")
+        status, text = self.lab.sluiced.get("/readyz?verbose")
+        self.assertNotEqual(status, 200, text)
+        self.assertEqual(self.lab.http("client-1", WEB[0], 80, count=1)["failed"], 1)
+        # Pod to pod needs no API server.
+        run = self.lab.run("client-1", "ping", "-c", "2", "-i", "0.1", "-W", "2", "10.244.1.21")
+        self.assertIn(" 0% packet loss", run.stdout)
+        self.lab.start_apiserver()
+        self.eventually(lambda: self.lab.sluiced.get("/readyz")[0] == 200, "readyz", 60)
+        self.good(self.lab.http("client-1", WEB[0], 80, count=10), 10)
+
+    def test_restart_keeps_connections(self):
+        """The new process chooses the same backend: equal tables on every start."""
+        held = [self.lab.start_client("client-1", "hold", addr, 9001, stdin=subprocess.PIPE)
+                for addr in WEB for _ in range(4)]
+        for client in held:
+            self.assertTrue(client.stdout.readline().startswith("connected"))
+        self.lab.start_sluiced()
+        for client in held:
+            client.stdin.write("end\n")
+            result = self.lab.result(client)
+            self.assertEqual(result["error"], "", result)
+
+    def test_terminate_and_kill(self):
+        self.lab.stop("sluiced", grace=10)
+        self.assertFalse(os.path.exists(self.lab.path("sluiced.sock")), "socket left behind")
+        self.lab.start_sluiced()
+        with open(self.lab.path("sluiced.pid"), encoding="utf-8") as f:
+            os.kill(int(f.read().split()[0]), signal.SIGKILL)
+        wait_for(lambda: not self.lab.running("sluiced"), 5, "sluiced to be killed")
+        self.lab.start_sluiced()
+        result = self.lab.http("client-1", WEB[0], 80, count=60, clients=4)
+        self.good(result, 60)
+        self.assertEqual(set(result["backends"]), set(PODS))
+
+    def test_ctl(self):
+        for args in (["status"], ["get", "services"], ["get", "backends"], ["get", "flows"],
+                     ["get", "ports"], ["get", "workers"], ["get", "routes"], ["get", "drops"],
+                     ["get", "pipelines"], ["get", "services", "-o", "json"],
+                     ["get", "services", "-o", "wide"]):
+            with self.subTest(args):
+                run = subprocess.run([self.lab.binary("sluicectl"), "--socket",
+                                      self.lab.path("sluiced.sock"), *args],
+                                     capture_output=True, text=True, timeout=20, check=False)
+                self.assertEqual((run.returncode, run.stderr), (0, ""))
+                self.assertTrue(run.stdout.strip())
+
+
+if __name__ == "__main__":
+    main()
