@@ -110,19 +110,21 @@ static void parse_arp(
 		arp.proto_len != 4 || !mac_is_station(arp.sender_mac))
 		return;
 	out->probe = arp.sender == 0;
-	if ((!out->probe && !ipv4_is_host(arp.sender)) || !ipv4_is_host(arp.target))
+	if (!out->probe && !ipv4_is_host(arp.sender))
 		return;
 	out->has_mac = true;
 	memcpy(out->mac, arp.sender_mac, 6);
 	out->sender = ip_from_v4(arp.sender);
 	out->target = ip_from_v4(arp.target);
 	if (arp.op == htons(ARP_REQUEST) && arp.sender != arp.target) {
-		out->kind = NEIGH_REQUEST;
+		if (ipv4_is_host(arp.target))
+			out->kind = NEIGH_REQUEST;
 		return;
 	}
 	if ((arp.op != htons(ARP_REPLY) && arp.op != htons(ARP_REQUEST)) || out->probe)
 		return;
-	/* A reply, or a request for oneself, which is an announcement (RFC 5227 3). */
+	/* A reply (to a probe: to 0.0.0.0), or a request for oneself, which is an announcement
+	 * (RFC 5227 3). */
 	out->kind = NEIGH_REPLY;
 	out->target = out->sender;
 	out->override = true;
