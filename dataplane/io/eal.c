@@ -26,6 +26,9 @@
 #define EAL_ARGS_MAX   96
 #define HUGE_DIR       "/sys/kernel/mm/hugepages"
 #define MEMORY_BASE_MB 64 /* rings, driver queues, EAL's own */
+/* Without hugepages EAL cannot grow later (AF_XDP ports bring pools of their own); what it does
+ * not touch costs address space only. */
+#define MEMORY_SPARE_MB 1024
 
 static struct {
 	pthread_mutex_t lock;
@@ -291,7 +294,7 @@ int rim_eal_start(struct rim *rim, struct rim_error *err)
 	struct rim_config *cfg = &rim->cfg;
 	struct eal_args *args;
 	cpu_set_t before;
-	bool restore;
+	bool restore, automatic = cfg->memory_mb == 0;
 	int rc;
 
 	if (cfg->memory_mb == 0)
@@ -302,6 +305,8 @@ int rim_eal_start(struct rim *rim, struct rim_error *err)
 	rc = hugepages_choose(rim, err);
 	if (rc != 0)
 		return rc;
+	if (automatic && !rim->hugepages)
+		cfg->memory_mb += MEMORY_SPARE_MB;
 	args = calloc(1, sizeof(*args));
 	if (args == NULL)
 		return rim_fail(err, -ENOMEM, "no memory for EAL's arguments");
@@ -321,14 +326,6 @@ int rim_eal_start(struct rim *rim, struct rim_error *err)
 			"DPDK does not start (%s): %s", rte_strerror(rte_errno),
 			rim_driver_error());
 	rim->eal_ready = true;
-
-	rim->pool = rte_pktmbuf_pool_create("sluice", cfg->buffers, RIM_CACHE, 0,
-		(uint16_t)(RTE_PKTMBUF_HEADROOM + cfg->buffer_size), SOCKET_ID_ANY);
-	if (rim->pool == NULL)
-		return rim_fail(err, -ENOMEM,
-			"%u buffers of %u bytes do not fit into %u MB; raise the memory or lower "
-			"the buffers",
-			cfg->buffers, cfg->buffer_size, cfg->memory_mb);
 	return 0;
 }
 

@@ -111,9 +111,7 @@ static void offloads_choose(
 
 	if (rim_port_kinds[p->cfg.kind].rx_csum && (info->rx_offload_capa & csum) == csum)
 		conf->rxmode.offloads |= csum;
-	/* All our buffers come from one pool and have one owner. */
-	if ((info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0)
-		conf->txmode.offloads |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+	/* Not MBUF_FAST_FREE: buffers of AF_XDP ports come from other pools. */
 	if (p->n_rxq > 1 && (info->flow_type_rss_offloads & rss) != 0) {
 		conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf->rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & rss;
@@ -154,10 +152,13 @@ static int configure(struct rim *rim, struct rim_port *p, struct rim_error *err)
 	if (rc != 0)
 		return rim_fail(err, rc, "%s: cannot be configured: %s", p->cfg.name,
 			rim_driver_error()[0] != '\0' ? rim_driver_error() : strerror(-rc));
+	rc = rim_port_pool(rim, p, err);
+	if (rc != 0)
+		return rc;
 	(void)rte_eth_dev_adjust_nb_rx_tx_desc(p->eth, &rxd, &txd);
 	for (uint16_t q = 0; q < p->n_rxq && rc == 0; q++)
 		rc = rte_eth_rx_queue_setup(
-			p->eth, q, rxd, (unsigned)rte_eth_dev_socket_id(p->eth), NULL, rim->pool);
+			p->eth, q, rxd, (unsigned)rte_eth_dev_socket_id(p->eth), NULL, p->pool);
 	for (uint16_t q = 0; q < p->n_txq && rc == 0; q++)
 		rc = rte_eth_tx_queue_setup(
 			p->eth, q, txd, (unsigned)rte_eth_dev_socket_id(p->eth), NULL);
@@ -205,6 +206,7 @@ int rim_port_close(struct rim *rim, struct rim_port *p)
 	/* Close releases the ethdev; the device below goes with its bus's help. */
 	if (device != NULL)
 		(void)rte_dev_remove(device);
+	rim_port_pool_gone(rim, p);
 	if (rc != 0)
 		rim_log(rim, RIM_LOG_WARNING, "port %s: did not stop cleanly: %s", p->cfg.name,
 			strerror(-rc));

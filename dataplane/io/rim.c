@@ -172,6 +172,8 @@ int rim_start(const struct rim_config *cfg, struct rim **out, struct rim_error *
 	rc = config_check(&rim->cfg, err);
 	if (rc == 0)
 		rc = rim_eal_start(rim, err);
+	if (rc == 0)
+		rc = rim_pool_start(rim, err);
 	if (rc == 0) {
 		clock_start(rim);
 		rc = view_start(rim, err);
@@ -282,6 +284,7 @@ uint32_t rim_stop(struct rim *rim)
 		flow_table_fini(flows);
 	}
 	view_stop(rim);
+	rim_pools_reap(rim, true);
 	rim_eal_stop(rim);
 	pthread_mutex_destroy(&rim->lock);
 	free(rim);
@@ -297,6 +300,7 @@ void rim_poll(struct rim *rim)
 {
 	rim_grace_poll(rim);
 	rim_reap(rim, false);
+	rim_pools_reap(rim, false);
 	rim_ports_poll(rim);
 }
 
@@ -379,12 +383,6 @@ int rim_worker_info(struct rim *rim, uint32_t worker, struct rim_worker_info *ou
 			out->rx_queues += rim->port[n]->rx_worker[q] == worker;
 	pthread_mutex_unlock(&rim->lock);
 	return 0;
-}
-
-void rim_buffers(const struct rim *rim, uint32_t *in_use, uint32_t *total)
-{
-	*in_use = rte_mempool_in_use_count(rim->pool);
-	*total = rim->pool->size;
 }
 
 bool rim_hugepages_used(const struct rim *rim)

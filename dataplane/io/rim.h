@@ -210,7 +210,8 @@ struct rim_worker_info {
 };
 
 int rim_worker_info(struct rim *rim, uint32_t worker, struct rim_worker_info *out); /* any thread */
-/* Packet buffers in use and in all. Any thread. */
+/* Packet buffers in use and in all, without those of AF_XDP ports, which have their own. Any
+ * thread. */
 void rim_buffers(const struct rim *rim, uint32_t *in_use, uint32_t *total);
 bool rim_hugepages_used(const struct rim *rim); /* any thread */
 const char *rim_dpdk_version(void);             /* any thread */

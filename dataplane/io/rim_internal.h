@@ -42,6 +42,7 @@
 struct rim_port {
 	struct rim_port_config cfg;
 	struct rte_device *device;
+	struct rte_mempool *pool; /* the rim's, or its own */
 	uint16_t eth;
 	uint8_t index;
 	bool started;
@@ -181,6 +182,8 @@ struct rim {
 	pthread_mutex_t lock;
 	struct rim_port *port[RIM_PORTS_MAX];
 	struct rim_retired *retired;
+	struct rim_old_pool *old_pools;
+	uint32_t pools_made;
 	uint32_t inject_next;
 	struct {
 		void *mem;
@@ -203,6 +206,12 @@ const char *rim_driver_error(void);
 void rim_driver_error_clear(void);
 void *rim_flow_alloc(void *rim, size_t size, size_t align, const char *name);
 void rim_flow_free(void *rim, void *mem);
+
+/* buffers.c */
+int rim_pool_start(struct rim *rim, struct rim_error *err);
+int rim_port_pool(struct rim *rim, struct rim_port *p, struct rim_error *err);
+void rim_port_pool_gone(struct rim *rim, struct rim_port *p);
+void rim_pools_reap(struct rim *rim, bool all);
 
 /* view.c */
 int rim_view_edit(struct rim *rim, struct rim_view **out);
