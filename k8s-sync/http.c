@@ -363,7 +363,8 @@ static size_t body_cb(char *data, size_t size, size_t n, void *arg)
 
 	if (r->dead || r->coded)
 		return 0;
-	if (r->held)
+	/* What came earlier goes first. */
+	if (r->held || r->rest_len > 0)
 		return CURL_WRITEFUNC_PAUSE;
 	if (now_us() - client->turn_start_us > client->turn_budget_us) {
 		r->want_turn = true;

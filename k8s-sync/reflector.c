@@ -466,8 +466,8 @@ static int reflector_init(struct reflector *r, struct event_base *base)
 {
 	struct framer_config framer = {
 		.mode = FRAMER_LIST,
-		.max_object = K8S_OBJECT_MAX,
-		.max_skip = K8S_OBJECT_SKIP_MAX,
+		.max_object = r->config.max_object,
+		.max_skip = r->config.max_skip,
 		.max_shell = K8S_LIST_SHELL_MAX,
 		.skip = r->config.skip,
 		.fn = reflector_on_item,
@@ -501,6 +501,10 @@ int reflector_new(struct event_base *base, struct http_client *http,
 	r->config = *config;
 	r->http = http;
 	r->generation = 1;
+	if (r->config.max_object == 0)
+		r->config.max_object = K8S_OBJECT_MAX;
+	if (r->config.max_skip == 0)
+		r->config.max_skip = K8S_OBJECT_SKIP_MAX;
 	if (reflector_init(r, base) != 0) {
 		reflector_free(r);
 		return -ENOMEM;

@@ -90,7 +90,8 @@ struct reflector_config {
 	const char *path;                            /* "/api/v1/services" */
 	const char *kind;                            /* "Service" */
 	const char *label_selector, *field_selector; /* may be NULL */
-	const char *const *skip; /* members not worth decoding, NULL-terminated */
+	const char *const *skip;     /* members not worth decoding, NULL-terminated */
+	size_t max_object, max_skip; /* 0: K8S_OBJECT_MAX, K8S_OBJECT_SKIP_MAX */
 	const struct k8s_timings *timings;
 	const struct k8s_env *env;
 	struct reflector_shared *shared;

@@ -208,6 +208,25 @@ static int refuse(
 	return rc;
 }
 
+/* A DNS subdomain, as the API requires: it ends up in keys, logs and answers. */
+static bool valid_name(const json_t *metadata, const char *member, size_t max)
+{
+	const json_t *value = json_object_get(metadata, member);
+	size_t len = json_string_length(value);
+
+	return len > 0 && len <= max &&
+		strspn(json_string_value(value), "abcdefghijklmnopqrstuvwxyz0123456789.-") == len;
+}
+
+static const char *bad_name(const char *name, char *buf, size_t size)
+{
+	char printable[128];
+
+	k8s_printable(printable, sizeof(printable), name, strlen(name));
+	snprintf(buf, size, "no valid metadata.name or namespace: %s", printable);
+	return buf;
+}
+
 /* A complete object from a list or an event. */
 static int take_object(struct reflector *r, const json_t *object, bool shadow)
 {
@@ -215,16 +234,17 @@ static int take_object(struct reflector *r, const json_t *object, bool shadow)
 	const char *ns = string_at(metadata, "namespace");
 	const char *name = string_at(metadata, "name");
 	const char *kind = string_at(object, "kind");
+	char reason[192];
 	void *decoded;
 	char *key;
 	int rc;
 
 	if (!json_is_object(object))
 		return refuse(r, shadow, "", "", "not a JSON object");
-	if (name[0] == '\0' || strlen(name) >= FRAME_NAME_MAX || strlen(ns) >= FRAME_NAME_MAX)
-		return refuse(r, shadow, "", "", "metadata.name is missing or too long");
-	if (strchr(name, '/') != NULL || strchr(ns, '/') != NULL)
-		return refuse(r, shadow, "", "", "metadata.name has a slash");
+	if (!valid_name(metadata, "name", 253) ||
+		(json_object_get(metadata, "namespace") != NULL &&
+			!valid_name(metadata, "namespace", 63)))
+		return refuse(r, shadow, "", "", bad_name(name, reason, sizeof(reason)));
 	/* Items of a list carry no kind; what carries another one is not ours. */
 	if (kind[0] != '\0' && strcmp(kind, r->config.kind) != 0)
 		return refuse(r, shadow, ns, name, "kind is not the resource's");
@@ -256,11 +276,12 @@ static int take_removal(struct reflector *r, const char *ns, const char *name, b
 	return 0;
 }
 
-static const char *too_bad(
-	const struct frame *frame, const json_error_t *error, char *buf, size_t size)
+static const char *too_bad(const struct reflector *r, const struct frame *frame,
+	const json_error_t *error, char *buf, size_t size)
 {
 	if (frame->text == NULL)
-		snprintf(buf, size, "larger than %u bytes (%zu)", K8S_OBJECT_MAX, frame->size);
+		snprintf(
+			buf, size, "larger than %zu bytes: %zu", r->config.max_object, frame->size);
 	else
 		snprintf(buf, size, "not JSON: %s", error->text);
 	return buf;
@@ -278,7 +299,7 @@ int reflector_on_item(void *arg, const struct frame *frame)
 		object = json_loadb(frame->text, frame->len, JSON_ALLOW_NUL, &error);
 	if (object == NULL)
 		return refuse(r, true, frame->ns, frame->name,
-			too_bad(frame, &error, reason, sizeof(reason)));
+			too_bad(r, frame, &error, reason, sizeof(reason)));
 	rc = take_object(r, object, true);
 	json_decref(object);
 	return rc;
@@ -298,7 +319,7 @@ static int bad_event(struct reflector *r, const struct frame *frame, const json_
 	char reason[JSON_ERROR_TEXT_LENGTH + 32];
 	int rc;
 
-	too_bad(frame, error, reason, sizeof(reason));
+	too_bad(r, frame, error, reason, sizeof(reason));
 	if (frame->name[0] == '\0') {
 		reflector_stream_broken(r, reason);
 		return -ECANCELED;

@@ -5,7 +5,8 @@
  * model for as long as the process runs.
  *
  * Everything runs on the thread of the event base (control) and never blocks. Nothing but the
- * model is written. While the server is away the model keeps its last state. */
+ * model is written. While the server is away the model keeps its last state. The process must
+ * ignore SIGPIPE: TLS libraries write to closed connections. */
 
 #pragma once
 
