@@ -294,11 +294,10 @@ static uint32_t sweep_budget(struct flow_pool *p, uint32_t now_ms)
 	return p->sweep_credit > SWEEP_MIN ? p->sweep_credit : SWEEP_MIN;
 }
 
-/* Returns whether it killed. */
-FLOW_INLINE bool sweep_one(struct flow_table *t, bool v6, struct flow_pool *p, uint32_t entry,
+/* Has it been idle too long? Dead entries of others' killing are taken over by the way. */
+FLOW_INLINE bool sweep_look(struct flow_half *h, bool v6, struct flow_pool *p, uint32_t entry,
 	uint32_t now_ms, const struct flow_timeouts *timeouts)
 {
-	struct flow_half *h = &t->half[v6];
 	struct flow_meta *m = flow_meta_of(h, v6, entry);
 	uint8_t state = atomic_load_explicit(&m->state, memory_order_relaxed);
 	int32_t idle;
@@ -312,28 +311,39 @@ FLOW_INLINE bool sweep_one(struct flow_table *t, bool v6, struct flow_pool *p, u
 	}
 	/* Another worker's clock may be ahead of ours. */
 	idle = (int32_t)(now_ms - atomic_load_explicit(&m->last_seen, memory_order_relaxed));
-	if (idle <= 0 || (uint32_t)idle <= timeouts->ms[m->class][state])
-		return false;
-	if (!kill_entry(t, v6 ? IP_V6 : IP_V4, entry))
-		return false;
-	queue_dead(h, v6, p, entry);
-	count(&p->stats.expired);
-	return true;
+	return idle > 0 && (uint32_t)idle > timeouts->ms[m->class][state];
 }
 
+/* Two passes: a death touches two buckets and the cold part, all far away. */
 FLOW_INLINE uint32_t sweep_pool(struct flow_table *t, bool v6, struct flow_pool *p, uint32_t now_ms,
 	const struct flow_timeouts *timeouts)
 {
 	struct flow_half *h = &t->half[v6];
-	uint32_t budget = sweep_budget(p, now_ms), killed = 0;
+	uint32_t budget = sweep_budget(p, now_ms), n_expired = 0, killed = 0;
+	uint32_t expired[FLOW_SWEEP_BATCH];
 
 	for (uint32_t n = 0; n < budget; n++) {
-		uint32_t at = p->sweep_at, ahead = at + SWEEP_AHEAD;
+		uint32_t at = p->sweep_at, entry = p->base + at;
 
-		if (ahead < p->given)
-			__builtin_prefetch(flow_meta_of(h, v6, p->base + ahead));
+		if (at + SWEEP_AHEAD < p->given)
+			__builtin_prefetch(flow_meta_of(h, v6, entry + SWEEP_AHEAD));
 		p->sweep_at = at + 1 < p->given ? at + 1 : 0;
-		killed += sweep_one(t, v6, p, p->base + at, now_ms, timeouts);
+		if (__builtin_expect(!sweep_look(h, v6, p, entry, now_ms, timeouts), 1))
+			continue;
+		expired[n_expired++] = entry;
+		for (uint32_t dir = 0; dir < 2; dir++) {
+			const void *key = flow_key_of(h, v6, entry << 1 | dir);
+
+			__builtin_prefetch(flow_bucket_of(h, flow_hash_of(t, v6, key)), 1);
+		}
+		__builtin_prefetch(&h->cold[entry], 1);
+	}
+	for (uint32_t n = 0; n < n_expired; n++) {
+		if (!kill_entry(t, v6 ? IP_V6 : IP_V4, expired[n]))
+			continue;
+		queue_dead(h, v6, p, expired[n]);
+		count(&p->stats.expired);
+		killed++;
 	}
 	p->sweep_credit -= budget < p->sweep_credit ? budget : p->sweep_credit;
 	free_dead(t, v6, p);

@@ -5,7 +5,7 @@
  *
  * Every key word meets 64 secret bits before the multiplication, so that who does not know the
  * salt cannot choose colliding keys; a CRC, whose collisions do not depend on its seed, would let
- * him. Two multiplications for IPv4, four for IPv6. Pure; any thread. */
+ * him. tests/unit/test_flow.c measures the spread. Pure; any thread. */
 
 #pragma once
 
@@ -15,7 +15,7 @@
 #include "core/flow_key.h"
 
 struct flow_salt {
-	uint64_t word[4];
+	uint64_t word[6];
 };
 
 static inline uint64_t flow_mum(uint64_t a, uint64_t b)
@@ -25,12 +25,12 @@ static inline uint64_t flow_mum(uint64_t a, uint64_t b)
 	return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-/* Four words from the two that configuration gives (splitmix64's finalizer). */
+/* Six words from the two that configuration gives (splitmix64's finalizer). */
 static inline void flow_salt_init(struct flow_salt *s, const uint64_t seed[2])
 {
 	uint64_t state = seed[0];
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 6; i++) {
 		uint64_t z;
 
 		state += UINT64_C(0x9e3779b97f4a7c15);
@@ -41,13 +41,20 @@ static inline void flow_salt_init(struct flow_salt *s, const uint64_t seed[2])
 	}
 }
 
+/* One product alone keeps some of the order of its input: under one salt in a few hundred, runs of
+ * addresses fill buckets unevenly. */
+static inline uint64_t flow_mix(uint64_t h)
+{
+	h = (h ^ h >> 32) * UINT64_C(0xa0761d6478bd642f);
+	return h ^ h >> 32;
+}
+
 static inline uint64_t flow_hash4(const struct flow_salt *s, const struct flow_key4 *k)
 {
 	uint64_t w[2];
 
 	memcpy(w, k, 16);
-	return flow_mum(flow_mum(w[0] ^ s->word[0], w[1] ^ s->word[1]) ^ s->word[2],
-		UINT64_C(0xa0761d6478bd642f));
+	return flow_mix(flow_mum(w[0] ^ s->word[0], w[1] ^ s->word[1]));
 }
 
 static inline uint64_t flow_hash6(const struct flow_salt *s, const struct flow_key6 *k)
@@ -55,7 +62,7 @@ static inline uint64_t flow_hash6(const struct flow_salt *s, const struct flow_k
 	uint64_t w[5];
 
 	memcpy(w, k, 40);
-	return flow_mum(flow_mum(w[0] ^ s->word[0], w[1] ^ s->word[1]) ^
-			flow_mum(w[2] ^ s->word[2], w[3] ^ s->word[3]),
-		flow_mum(w[4] ^ s->word[1], s->word[3] ^ UINT64_C(0xe7037ed1a0b428db)) | 1);
+	return flow_mix(flow_mum(w[0] ^ s->word[0], w[1] ^ s->word[1]) ^
+		flow_mum(w[2] ^ s->word[2], w[3] ^ s->word[3]) ^
+		flow_mum(w[4] ^ s->word[4], s->word[5]));
 }

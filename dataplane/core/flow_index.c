@@ -255,54 +255,63 @@ FLOW_INLINE const void *lane_key(const struct burst *b, bool v6, lanes_t i)
 	return v6 ? (const void *)&b->key6[i] : (const void *)&b->key4[i];
 }
 
-/* Three passes, so that the cache misses of all lanes run at once: buckets, entries, compare.
- * Tags lie about one key in 8000, and then the whole chain is walked. */
+/* Three passes, so that the cache misses of all lanes run at once: buckets, entries, compare. The
+ * lanes are compacted by the first, which makes the others plain loops. Tags lie about one key in
+ * 6000, and then the whole chain is walked. */
 FLOW_INLINE lanes_t lookup_lanes(
 	const struct flow_table *t, struct burst *b, lanes_t lanes, const bool v6)
 {
 	const struct flow_half *h = &t->half[v6];
-	lanes_t candidates = 0, chained = 0, hits = 0;
-	uint64_t hash[BURST_MAX];
+	const struct flow_bucket *bucket[BURST_MAX];
+	lanes_t chained = 0, hits = 0;
+	uint32_t slot[BURST_MAX], n = 0;
+	uint16_t tag[BURST_MAX];
+	uint8_t lane[BURST_MAX];
 
 	lanes_foreach (i, lanes) {
-		hash[i] = flow_hash_of(t, v6, lane_key(b, v6, i));
-		__builtin_prefetch(flow_bucket_of(h, hash[i]));
+		uint64_t hash = flow_hash_of(t, v6, lane_key(b, v6, i));
+
+		bucket[n] = flow_bucket_of(h, hash);
+		__builtin_prefetch(bucket[n]);
+		tag[n] = flow_tag_of(hash);
+		lane[n++] = (uint8_t)i;
 	}
-	lanes_foreach (i, lanes) {
-		const struct flow_bucket *k = flow_bucket_of(h, hash[i]);
-		uint32_t mask = flow_match(k, flow_tag_of(hash[i]));
-		uint32_t next = atomic_load_explicit(&k->next, memory_order_relaxed);
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t mask = flow_match(bucket[k], tag[k]);
+		const char *line;
 
-		if (mask != 0) {
-			uint32_t slot = atomic_load_explicit(
-				&k->slots[__builtin_ctz(mask)], memory_order_acquire);
-			const char *line = (const char *)flow_meta_of(h, v6, slot >> 1);
+		slot[k] = FLOW_NONE;
+		if (mask == 0)
+			continue;
+		slot[k] = atomic_load_explicit(
+			&bucket[k]->slots[__builtin_ctz(mask)], memory_order_acquire);
+		line = (const char *)flow_meta_of(h, v6, slot[k] >> 1);
+		__builtin_prefetch(line);
+		if (v6)
+			__builtin_prefetch(line + 64);
+	}
+	for (uint32_t k = 0; k < n; k++) {
+		lanes_t i = lane[k];
 
-			__builtin_prefetch(line);
-			if (v6)
-				__builtin_prefetch(line + 64);
-			b->flow[i] = slot;
-			candidates |= LANE(i);
-		} else if (next != 0) {
-			__builtin_prefetch(&h->overflow[next - 1]);
-			chained |= LANE(i);
+		if (slot[k] == FLOW_NONE) {
+			if (atomic_load_explicit(&bucket[k]->next, memory_order_relaxed) != 0)
+				chained |= LANE(i);
+			continue;
 		}
-	}
-	lanes_foreach (i, candidates) {
-		uint32_t slot = b->flow[i];
-
-		if (__builtin_expect(flow_key_is(h, v6, slot, lane_key(b, v6, i)) &&
-				    flow_is_live(flow_meta_of(h, v6, slot >> 1)),
+		b->flow[i] = slot[k];
+		if (__builtin_expect(flow_key_is(h, v6, slot[k], lane_key(b, v6, i)) &&
+				    flow_is_live(flow_meta_of(h, v6, slot[k] >> 1)),
 			    1))
 			hits |= LANE(i);
 		else
 			chained |= LANE(i);
 	}
 	lanes_foreach (i, chained) {
-		uint32_t slot = flow_find(h, v6, hash[i], lane_key(b, v6, i));
+		const void *key = lane_key(b, v6, i);
+		uint32_t found = flow_find(h, v6, flow_hash_of(t, v6, key), key);
 
-		b->flow[i] = slot;
-		if (slot != FLOW_NONE)
+		b->flow[i] = found;
+		if (found != FLOW_NONE)
 			hits |= LANE(i);
 	}
 	return hits;

@@ -87,7 +87,8 @@ struct flow_table {
 
 #define FLOW_INLINE static inline __attribute__((always_inline))
 
-/* The bucket comes from the hash's upper word, the tag from the lower. */
+/* The bucket comes from the hash's upper word, the tag from 15 bits of the lower; 0 is a free
+ * place's. */
 FLOW_INLINE struct flow_bucket *flow_bucket_of(const struct flow_half *h, uint64_t hash)
 {
 	return &h->buckets[((hash >> 32) * h->n_buckets) >> 32];
@@ -95,9 +96,7 @@ FLOW_INLINE struct flow_bucket *flow_bucket_of(const struct flow_half *h, uint64
 
 FLOW_INLINE uint16_t flow_tag_of(uint64_t hash)
 {
-	uint16_t tag = (uint16_t)hash;
-
-	return tag != 0 ? tag : 1;
+	return (uint16_t)(hash | 0x8000);
 }
 
 FLOW_INLINE uint32_t flow_match(const struct flow_bucket *b, uint16_t tag)

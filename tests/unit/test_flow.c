@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "core/flow.h"
+#include "core/flow_hash.h"
 #include "core/packet.h"
 #include "unit/flow_fixture.h"
 #include "unit/harness.h"
@@ -582,9 +583,73 @@ static void bytes_a_connection(void)
 	flow_table_fini(t);
 }
 
+/* How far the filling of 1024 buckets by 8192 keys is from a random one: the sum of squares of the
+ * deviations over their mean, about 1 for a fair hash, and far above it when runs of keys meet. */
+static double spread(const struct flow_salt *salt, enum ip_family f, int pattern, bool tags)
+{
+	enum {
+		CELLS = 1024,
+		ROUNDS = 8192
+	};
+	static uint32_t cell[CELLS];
+	double sum = 0;
+
+	memset(cell, 0, sizeof(cell));
+	for (uint32_t n = 0; n < ROUNDS; n++) {
+		struct flow_key6 k = {.proto = IP_PROTO_TCP, .dport = htons(80)};
+		uint32_t low = pattern == 1 ? n : pattern == 2 ? n << 8 : n / 64, host;
+		uint16_t port = pattern == 0 ? (uint16_t)n : (uint16_t)(1024 + n % 64);
+		struct flow_key4 k4;
+		uint64_t hash;
+
+		host = htonl(0x0a000000 + low);
+		memcpy(&k.src[pattern == 2 ? 4 : 12], &host, 4);
+		k.src[0] = k.dst[0] = 0xfd;
+		k.dst[15] = 1;
+		k.sport = htons(port);
+		k4 = (struct flow_key4){.src = host,
+			.dst = htonl(0x0a600001),
+			.sport = k.sport,
+			.dport = k.dport,
+			.proto = k.proto};
+		hash = f == IP_V4 ? flow_hash4(salt, &k4) : flow_hash6(salt, &k);
+		cell[tags ? hash % CELLS : (hash >> 32) * CELLS >> 32]++;
+	}
+	for (int i = 0; i < CELLS; i++)
+		sum += (cell[i] - 8.0) * (cell[i] - 8.0) / 8.0;
+	return sum / CELLS;
+}
+
+/* Runs of ports, of hosts and of networks, under many salts: better than random is as good. */
+static void hash_spreads_runs(void)
+{
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		for (int pattern = 0; pattern < 4; pattern++) {
+			double worst = 0, sum = 0;
+
+			for (int i = 0; i < 50; i++) {
+				uint64_t seed[2] = {test_rand(), test_rand()};
+				struct flow_salt salt;
+				double a, b;
+
+				flow_salt_init(&salt, seed);
+				a = spread(&salt, f, pattern, false);
+				b = spread(&salt, f, pattern, true);
+				sum += a + b;
+				worst = a > worst ? a : worst;
+				worst = b > worst ? b : worst;
+			}
+			CHECK_TEXT_(sum / 100 < 1.3 && worst < 4, 0,
+				"family %d pattern %d: mean %.2f worst %.2f", f, pattern, sum / 100,
+				worst);
+		}
+	}
+}
+
 TEST_SUITE("flow", CASE(lookup_finds_both_directions), CASE(one_bucket_chain),
 	CASE(overflow_waits_for_grace), CASE(link_does_not_overwrite), CASE(link_replaces_the_dead),
 	CASE(link_meets_a_kill), CASE(kill_by_id), CASE(read_widens),
 	CASE(full_table_reclaims_the_unreplied), CASE(sweep_honours_each_timeout),
 	CASE(sweep_is_paced), CASE(touch_is_coarse), CASE(tcp_states), CASE(other_protocols_states),
-	CASE(burst_agrees_with_single), CASE(init_unwinds), CASE(bytes_a_connection))
+	CASE(burst_agrees_with_single), CASE(init_unwinds), CASE(bytes_a_connection),
+	CASE(hash_spreads_runs))
