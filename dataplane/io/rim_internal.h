@@ -114,7 +114,6 @@ struct rim_view {
 struct rim_tx_buffer {
 	uint16_t n;
 	uint16_t vport[BURST_MAX];
-	uint16_t len[BURST_MAX];
 	struct rte_mbuf *m[BURST_MAX];
 };
 

@@ -33,7 +33,7 @@ static void count_drop(struct rim_worker *rw, enum drop_reason reason, uint16_t 
 	}
 }
 
-static void flush_port(struct rim_worker *rw, uint32_t index)
+static __attribute__((noinline)) void flush_port(struct rim_worker *rw, uint32_t index)
 {
 	struct rim_tx_buffer *t = &rw->tx[index];
 	struct rim_port *p = rw->view->port[index];
@@ -41,6 +41,9 @@ static void flush_port(struct rim_worker *rw, uint32_t index)
 	uint16_t done = 0;
 	uint32_t tries = 0;
 
+	rw->tx_pending &= ~(1u << index);
+	if (t->n == 0)
+		return;
 	if (p->tx_shared)
 		rte_spinlock_lock(&p->tx_lock[queue]);
 	while (done < t->n) {
@@ -56,17 +59,33 @@ static void flush_port(struct rim_worker *rw, uint32_t index)
 	COUNT(rw->w.counters.sent, done);
 	if (__builtin_expect(done < t->n, 0)) {
 		for (uint32_t n = done; n < t->n; n++)
-			count_drop(rw, DROP_TxQueueFull, t->vport[n], t->len[n]);
+			count_drop(rw, DROP_TxQueueFull, t->vport[n], t->m[n]->data_len);
 		rte_pktmbuf_free_bulk(t->m + done, (unsigned)(t->n - done));
 	}
 	t->n = 0;
-	rw->tx_pending &= ~(1u << index);
 }
 
 void rim_tx_flush(struct rim_worker *rw)
 {
 	while (rw->tx_pending != 0)
 		flush_port(rw, (uint32_t)__builtin_ctz(rw->tx_pending));
+}
+
+static inline void buffer_put(
+	struct rim_worker *rw, struct rim_tx_buffer *t, struct rte_mbuf *m, uint16_t vport)
+{
+	uint16_t n = t->n;
+
+	t->vport[n] = vport;
+	t->m[n] = m;
+	t->n = (uint16_t)(n + 1);
+	if (n + 1 == BURST_MAX) {
+		uint32_t index = (uint32_t)(t - rw->tx);
+
+		flush_port(rw, index);
+		/* The next one of this burst may not look here again. */
+		rw->tx_pending |= 1u << index;
+	}
 }
 
 /* A tagged vport's frame whose header came from a stage that knows no tag (an answer in place to
@@ -100,18 +119,14 @@ void rim_tx_put(struct rim_worker *rw, struct rte_mbuf *m, uint16_t vport)
 		rte_pktmbuf_free(m);
 		return;
 	}
-	t = &rw->tx[index];
-	t->len[t->n] = m->data_len;
 	if (v->vport_vlan[vport] != 0 && !tag_push(m, v->vport_vlan[vport])) {
 		count_drop(rw, DROP_NoHeadroom, vport, m->data_len);
 		rte_pktmbuf_free(m);
 		return;
 	}
-	t->vport[t->n] = vport;
-	t->m[t->n] = m;
+	t = &rw->tx[index];
 	rw->tx_pending |= 1u << index;
-	if (++t->n == BURST_MAX)
-		flush_port(rw, index);
+	buffer_put(rw, t, m, vport);
 }
 
 static void mbuf_set(struct rte_mbuf *m, const uint8_t *data, uint16_t len)
@@ -145,16 +160,41 @@ static void io_free_lanes(struct worker *w, struct burst *b, lanes_t lanes)
 	rte_pktmbuf_free_bulk(m, n);
 }
 
+/* The buffer of an untagged vport whose port is up: nothing is left to do for its frames. */
+static struct rim_tx_buffer *plain_buffer(struct rim_worker *rw, uint16_t vport)
+{
+	const struct rim_view *v = rw->view;
+	uint8_t index = vport < VPORTS_MAX ? v->vport_port[vport] : RIM_NO_PORT;
+
+	if (index == RIM_NO_PORT || (rw->ports_up & (1u << index)) == 0 ||
+		v->vport_vlan[vport] != 0)
+		return NULL;
+	rw->tx_pending |= 1u << index;
+	return &rw->tx[index];
+}
+
 static void io_transmit(struct worker *w, struct burst *b, lanes_t lanes)
 {
 	struct rim_worker *rw = rim_worker_of(w);
+	struct rim_tx_buffer *t = NULL;
+	uint32_t last = UINT32_MAX;
+	lanes_t resized = b->resized;
 
 	lanes_foreach (i, lanes) {
 		struct rte_mbuf *m = b->buf[i];
+		uint16_t vport = b->out_vport[i];
 
-		if ((b->resized & LANE(i)) != 0)
+		if (__builtin_expect((resized & LANE(i)) != 0, 0))
 			mbuf_set(m, b->data[i], b->len[i]);
-		rim_tx_put(rw, m, b->out_vport[i]);
+		/* Most bursts leave on one vport: it is looked up when it changes. */
+		if (vport != last) {
+			t = plain_buffer(rw, vport);
+			last = vport;
+		}
+		if (__builtin_expect(t != NULL, 1))
+			buffer_put(rw, t, m, vport);
+		else
+			rim_tx_put(rw, m, vport);
 	}
 }
 
