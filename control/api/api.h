@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* The REST API, the health checks and the metrics, on a thread of their own.
+ *
+ * Reads look at the model under its read lock in short slices, at counters by relaxed loads and at
+ * flows by copy; they never wait for a worker and never run on the control thread. Changes are
+ * parsed and checked here, handed to the control thread through a queue, and answered when it is
+ * done. Nothing else touches the dataplane.
+ *
+ * Start and stop are the control thread's, as is everything not marked "any thread". */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct api;
+struct config;
+struct dataplane;
+struct model;
+struct neighbours;
+struct reconciler;
+struct rim;
+
+/* All of it outlives the API. */
+struct api_deps {
+	struct model *model;
+	struct dataplane *dp;
+	struct reconciler *reconciler;
+	struct neighbours *neighbours;
+	struct rim *rim;
+	/* Asks for more, or less, of /readyz; NULL: nothing. Any thread; the text is for people. */
+	bool (*ready)(void *arg, char *why, uint32_t size);
+	void *arg;
+};
+
+struct api_config {
+	const char *socket;       /* NULL: none */
+	uint32_t socket_mode;     /* 0: 0660 */
+	const char *socket_group; /* NULL: the process's */
+	const char *listen;       /* "127.0.0.1:8585"; NULL: none */
+	bool listen_writable;     /* else changes go through the socket only */
+	const char *health;       /* "127.0.0.1:9585": health and metrics only; NULL: none */
+};
+
+struct api_error {
+	char text[256];
+};
+
+int api_start(const struct api_deps *deps, const struct api_config *cfg, struct api **out,
+	struct api_error *err);
+/* Ends every stream, joins the thread. Accepts NULL. */
+void api_stop(struct api *a);
+
+/* Readable when changes wait for the control thread, which then calls api_control_run(). It does
+ * at most a few milliseconds of work a call. */
+int api_control_fd(const struct api *a);
+void api_control_run(struct api *a);
+
+/* The configuration that /config shows from now on; copied. */
+void api_set_config(struct api *a, const struct config *cfg);
+/* The ports that were bound, for listeners on port 0. */
+uint16_t api_listen_port(const struct api *a);
+uint16_t api_health_port(const struct api *a);
