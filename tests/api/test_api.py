@@ -134,10 +134,12 @@ class Http(Case):
         sockets = []
         for _ in range(140):
             s = socket.socket(socket.AF_UNIX)
-            s.settimeout(0.2)
+            self.addCleanup(s.close)
+            s.settimeout(20)
             s.connect(fixture.path)
             sockets.append(s)
         late = sockets[-1]
+        late.settimeout(0.2)
         late.sendall(b"GET /version HTTP/1.1\r\nConnection: close\r\n\r\n")
         with self.assertRaises(TimeoutError):
             late.recv(1)
