@@ -461,7 +461,7 @@ struct k8s_service *k8s_service_decode(const struct k8s_decode_config *config, c
 	d.spec = k8s_object(&out->faults, object, "spec", "spec");
 	if (ns[0] == '\0')
 		k8s_fault(&out->faults, "missing", "metadata.namespace");
-	else if (d.spec == NULL)
+	else if (d.spec == NULL && out->faults == NULL)
 		k8s_fault(&out->faults, "missing", "spec");
 	if (out->faults != NULL) {
 		out->refused = true;
