@@ -535,6 +535,13 @@ static void later_fragments(void)
 		BUILD(&f, v6, .proto = 17, .payload = 61, .frag_off = 1480, .more = true,
 			.ext = "f");
 		expect_drop(&f, DROP_FragmentInvalid, "not in eights, and more follow");
+		BUILD(&f, v6, .proto = 17, .payload = 60, .frag_off = 1480, .more = true,
+			.ext = "f");
+		expect_drop(&f, DROP_FragmentInvalid, "in fours, and more follow");
+		BUILD(&f, v6, .proto = 17, .payload = 8, .frag_off = 65528, .ext = "f");
+		expect_drop(&f, DROP_FragmentInvalid, "behind 65535");
+		BUILD(&f, v6, .proto = 17, .payload = 7, .frag_off = 65528, .ext = "f");
+		expect_kind(&f, PARSE_FRAGMENT_LATER, "up to 65535");
 		BUILD(&f, v6, .proto = 17, .payload = 64, .frag_off = 65528, .ext = "f");
 		expect_drop(&f, DROP_FragmentInvalid, "behind 65535");
 		BUILD(&f, v6, .proto = 17, .payload = 0, .frag_off = 64, .ext = "f");
@@ -549,6 +556,24 @@ static void later_fragments(void)
 		expect_kind(&f, PARSE_FRAGMENT_LATER, "behind the UDP header");
 		BUILD(&f, v6, .proto = 47, .payload = 64, .frag_off = 8, .ext = "f");
 		expect_drop(&f, DROP_UnknownProtocol, "GRE");
+	}
+}
+
+/* A last fragment that carries what looks like a transport header. */
+static void later_fragments_in_disguise(void)
+{
+	static const uint8_t protos[] = {6, 17};
+
+	for (unsigned n = 0; n < 2; n++) {
+		struct frame f;
+		struct parsed p;
+
+		BUILD(&f, false, .proto = protos[n], .sport = 1, .dport = 2, .payload = 44);
+		store_u16(f.data + f.l3 + 6, htons(8));
+		frame_fix(f.data, f.len, f.l3);
+		parse(&f, &p);
+		CHECK_EQ(p.kind, PARSE_FRAGMENT_LATER);
+		CHECK_EQ(p.key4.sport, 0);
 	}
 }
 
@@ -646,5 +671,5 @@ TEST_SUITE("packet_parse", CASE(flows_get_keys), CASE(echo_is_keyed_by_identifie
 	CASE(every_cut_is_refused), CASE(every_short_packet_is_refused), CASE(ether_types),
 	CASE(ipv4_headers), CASE(addresses), CASE(tcp_flags), CASE(transport_lengths),
 	CASE(icmp_types), CASE(icmp_errors), CASE(neighbour_discovery), CASE(first_fragments),
-	CASE(tiny_first_fragments), CASE(later_fragments), CASE(fragment_chains),
-	CASE(quoted_packets), CASE(quoted_but_not_trackable))
+	CASE(tiny_first_fragments), CASE(later_fragments), CASE(later_fragments_in_disguise),
+	CASE(fragment_chains), CASE(quoted_packets), CASE(quoted_but_not_trackable))
