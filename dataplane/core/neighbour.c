@@ -164,7 +164,7 @@ static void parse_nd_neighbour(
 	bool solicit = icmp[0] == ND_NEIGHBOUR_SOLICIT;
 	uint8_t flags;
 
-	if (icmp_len < ND_TARGET_END || target[0] == 0xff || v6_is_zero(target))
+	if (icmp_len < ND_TARGET_END || target[0] == 0xff || ipv6_is_martian(target))
 		return;
 	flags = icmp[offsetof(struct nd_pkt, flags)];
 	if (!nd_options(icmp + ND_TARGET_END, icmp + icmp_len,
@@ -172,9 +172,6 @@ static void parse_nd_neighbour(
 		return;
 	out->sender = ip_from_v6(src);
 	out->target = ip_from_v6(target);
-	/* The mapped form would be taken for an IPv4 address. */
-	if (ip_family(&out->target) == IP_V4)
-		return;
 	if (solicit) {
 		out->probe = v6_is_zero(src);
 		if (out->probe && (out->has_mac || !v6_is_solicited_node(dst)))

@@ -152,6 +152,10 @@ struct parsed {
  * common packets only. */
 void parse_frame(const uint8_t *frame, uint16_t len, uint16_t zone, struct parsed *out);
 
+/* ::, ::1 and IPv4-mapped addresses, which every table would take for IPv4's: never on the wire,
+ * but for :: as the source of duplicate address detection. */
+bool ipv6_is_martian(const uint8_t addr[16]);
+
 /* The packet quoted by an ICMP or ICMPv6 error that starts at l4: fills the key of the quoted
  * packet as quoted (source is the one who sent it), false if too short or not trackable.
  * out->l3 and out->l4 are offsets from frame; 8 bytes of transport header are inside len. */

@@ -316,17 +316,12 @@ static enum walk_result walk_ext_headers(
 	return WALK_UNSUPPORTED;
 }
 
-static bool ipv6_is_mapped(const uint8_t *a)
-{
-	return load_u64(a) == 0 && load_u32(a + 8) == htonl(0xffff);
-}
-
-/* ::, ::1 and IPv4-mapped addresses: the last would be taken for IPv4's by every table. */
-static bool ipv6_is_martian(const uint8_t *a)
+bool ipv6_is_martian(const uint8_t a[16])
 {
 	if (load_u64(a) != 0)
 		return false;
-	return ipv6_is_mapped(a) || (load_u32(a + 8) == 0 && ntohl(load_u32(a + 12)) <= 1);
+	return load_u32(a + 8) == htonl(0xffff) ||
+		(load_u32(a + 8) == 0 && ntohl(load_u32(a + 12)) <= 1);
 }
 
 /* out->kind is known: neighbour messages may be multicast, and come from :: (RFC 4862 5.4.2). */

@@ -54,7 +54,7 @@ uint32_t naive_crc32c(const uint8_t *p, size_t n)
 struct walk {
 	uint16_t l4, end;
 	uint8_t proto;
-	bool v6, fragment;
+	bool v6;
 };
 
 /* False: no transport whose checksum could be known. */
@@ -68,7 +68,8 @@ static bool walk(const uint8_t *data, uint16_t len, uint16_t l3, struct walk *w)
 		w->l4 = (uint16_t)(l3 + (ip[0] & 15) * 4);
 		w->end = (uint16_t)(l3 + get16(ip + 2));
 		w->proto = ip[9];
-		w->fragment = (get16(ip + 6) & 0x3fff) != 0;
+		if ((get16(ip + 6) & 0x3fff) != 0)
+			return false;
 	} else {
 		w->l4 = (uint16_t)(l3 + 40);
 		w->end = (uint16_t)(l3 + 40 + get16(ip + 4));
@@ -76,13 +77,15 @@ static bool walk(const uint8_t *data, uint16_t len, uint16_t l3, struct walk *w)
 		while (w->proto == 0 || w->proto == 43 || w->proto == 60 || w->proto == 44) {
 			const uint8_t *ext = data + w->l4;
 
+			if (w->l4 + 8 > len)
+				return false;
 			if (w->proto == 44 && (get16(ext + 2) & 0xfff9) != 0)
-				w->fragment = true;
+				return false;
 			w->l4 = (uint16_t)(w->l4 + (w->proto == 44 ? 8 : (ext[1] + 1) * 8));
 			w->proto = ext[0];
 		}
 	}
-	return !w->fragment && w->end <= len;
+	return w->l4 <= w->end && w->end <= len;
 }
 
 static uint32_t pseudo(const uint8_t *data, uint16_t l3, const struct walk *w)

@@ -285,6 +285,9 @@ static void bad_discovery(void)
 	memset(good + 54 + 8, 0, 16);
 	fix_nd(good, len, 14);
 	CHECK_EQ(kind_of(good, len), NEIGH_INVALID); /* target :: */
+	good[54 + 8 + 15] = 1;
+	fix_nd(good, len, 14);
+	CHECK_EQ(kind_of(good, len), NEIGH_INVALID); /* target ::1 */
 	good[54 + 8 + 10] = good[54 + 8 + 11] = 0xff;
 	good[54 + 8 + 12] = 10;
 	fix_nd(good, len, 14);
