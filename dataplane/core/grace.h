@@ -20,9 +20,14 @@ struct grace {
 	_Atomic uint32_t completed; /* every stamp below this has passed; wraps */
 };
 
+/* A read-modify-write, although it changes nothing: a plain load may pass the unlinking store, so
+ * that a period which opens in between would not wait for readers that still find the link. As it
+ * is, grace_open() of the stamped period sees this and so everything before it. */
 static inline uint32_t grace_stamp(const struct grace *g)
 {
-	return atomic_load_explicit(&g->current, memory_order_seq_cst);
+	_Atomic uint32_t *current = (_Atomic uint32_t *)(uintptr_t)&g->current;
+
+	return atomic_fetch_add_explicit(current, 0, memory_order_seq_cst);
 }
 
 static inline bool grace_passed(const struct grace *g, uint32_t stamp)
