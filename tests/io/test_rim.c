@@ -6,9 +6,14 @@
  * ports it made. */
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <rte_eth_ring.h>
+#include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "rim_lab.h"
@@ -206,6 +211,54 @@ static void errors_say_what_to_do(void)
 	CHECK_LT(rim_port_kind_parse("afpacket"), 0);
 }
 
+/* In a child, because this rim scans the PCI bus: every device of the machine that has a kernel
+ * driver of the usual kind must be left to it, with a text that says how to get it. */
+static int child_pci(const char *device)
+{
+	struct rim_port_config port = {.name = "nic", .kind = RIM_PORT_PCI};
+	struct rim_config cfg = lab_config();
+	struct rim *rim;
+	uint16_t index;
+	bool ok;
+
+	cfg.pci = true;
+	if (rim_start(&cfg, &rim, &lab_err) != 0)
+		return 1;
+	snprintf(port.pci, sizeof(port.pci), "0000:ff:1f.7");
+	ok = rim_port_add(rim, &port, &index, &lab_err) == -ENODEV &&
+		strstr(lab_err.text, "there is no device 0000:ff:1f.7") != NULL;
+	if (device[0] != '\0') {
+		snprintf(port.pci, sizeof(port.pci), "%s", device);
+		ok = ok && rim_port_add(rim, &port, &index, &lab_err) < 0 &&
+			strstr(lab_err.text, "dpdk-devbind.py -b vfio-pci") != NULL;
+	}
+	if (!ok)
+		fprintf(stderr, "child: %s\n", lab_err.text);
+	return rim_stop(rim) == 0 && ok ? 0 : 2;
+}
+
+static void a_nic_that_is_not_bound_is_left_alone(void)
+{
+	DIR *d = opendir("/sys/bus/pci/devices");
+	char device[64] = "";
+	struct dirent *e;
+	int status;
+	pid_t pid;
+
+	REQUIRE(lab_rim == NULL);
+	/* Any device will do: none of a test machine's is bound to vfio-pci. */
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.')
+			snprintf(device, sizeof(device), "%.60s", e->d_name);
+	if (d != NULL)
+		closedir(d);
+	pid = fork();
+	if (pid == 0)
+		_exit(child_pci(device));
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+}
+
 static void frames_go_back(void)
 {
 	struct rim_port_info info[2];
@@ -305,6 +358,64 @@ static void segments_become_one(void)
 	CHECK_EQ(sum, 9);
 	CHECK_EQ(rte_mempool_in_use_count(wire_pool), 0);
 	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	wire_close(&wire);
+}
+
+static _Atomic uint32_t senders, overlaps;
+
+/* Stays long enough in the driver's place that a second worker would be seen. */
+static uint16_t linger(
+	uint16_t port, uint16_t queue, struct rte_mbuf *pkts[], uint16_t n, void *arg)
+{
+	if (atomic_fetch_add(&senders, 1) != 0)
+		atomic_fetch_add(&overlaps, 1);
+	for (uint32_t k = 0; k < 2000; k++)
+		__asm__ volatile("" ::: "memory");
+	atomic_fetch_sub(&senders, 1);
+	return n;
+}
+
+/* One transmit queue and two workers that send. */
+static void workers_share_a_transmit_queue(void)
+{
+	struct rim_port_config cfg = {.name = "narrow", .kind = RIM_PORT_ETHDEV, .queues = 1};
+	struct rte_ring *in, *out;
+	struct rim_port_info info[2];
+	uint32_t sent = 0, back = 0;
+	struct wire wire;
+	uint64_t sum = 0, want = 0;
+	int port;
+
+	wire_open(&wire, "wide", 2, 64);
+	in = rte_ring_create("narrow-in", 64, SOCKET_ID_ANY, 0);
+	out = rte_ring_create("narrow-out", 4096, SOCKET_ID_ANY, 0);
+	REQUIRE(in != NULL && out != NULL);
+	REQUIRE(rte_eth_from_rings("narrow", &in, 1, &out, 1, 0) >= 0);
+	snprintf(cfg.pci, sizeof(cfg.pci), "net_ring_narrow");
+	port = lab_port(&cfg);
+	CHECK_EQ(rim_port_list(lab_rim, info, 2), 2);
+	CHECK_EQ(info[1].tx_shared, true);
+	REQUIRE(rte_eth_add_tx_callback(info[1].ethdev, 0, linger, NULL) != NULL);
+	lab_vport(1, wire.port, 0);
+	lab_vport(2, port, 0);
+	atomic_store(&lab_out[1], 2);
+	/* Full rings, so that both workers are at it for many bursts. */
+	while (sent < 40000) {
+		struct wire narrow = {.queues = 1, .out = {out}};
+
+		for (uint32_t n = 0; n < 2000; n++, want += sent, sent++)
+			CHECK(wire_send(&wire, sent & 1, 0, LAB_ETHERTYPE, sent));
+		if (!WAIT_FOR((back += wire_receive(&narrow, &sum)) == sent))
+			break;
+	}
+	CHECK_EQ(sum, want);
+	CHECK_EQ(atomic_load(&overlaps), 0);
+	atomic_store(&lab_out[1], 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	CHECK_EQ(rim_vport_remove(lab_rim, 2), 0);
+	lab_port_gone(port);
+	rte_ring_free(in);
+	rte_ring_free(out);
 	wire_close(&wire);
 }
 
@@ -512,6 +623,32 @@ static void a_memif_pair(void)
 	unlink(server.path);
 }
 
+/* A socket that a dead daemon left is removed; anything else of that name is not. */
+static void stale_sockets_are_removed(void)
+{
+	struct rim_port_config cfg = {.name = "vhost", .kind = RIM_PORT_VHOST_USER, .server = true};
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct stat st;
+
+	socket_path(cfg.path, sizeof(cfg.path), "stale");
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", cfg.path);
+	unlink(cfg.path);
+	CHECK_EQ(bind(fd, (const struct sockaddr *)&sa, sizeof(sa)), 0);
+	CHECK_EQ(listen(fd, 1), 0);
+	refuse(cfg, "somebody listens");
+	close(fd);
+	lab_port_gone(lab_port(&cfg));
+	unlink(cfg.path);
+	fd = open(cfg.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	CHECK_GE(fd, 0);
+	refuse(cfg, "is no socket");
+	CHECK_EQ(fstat(fd, &st), 0);
+	CHECK_EQ(st.st_nlink, 1);
+	close(fd);
+	unlink(cfg.path);
+}
+
 static void a_vhost_user_pair(void)
 {
 	struct rim_port_config host = {.name = "vhost",
@@ -643,10 +780,12 @@ static void idle_workers_sleep_and_wake(void)
 }
 
 TEST_SUITE("rim", CASE(several_daemons_run_at_once), CASE(hugepages_need_no_mount),
-	CASE(errors_say_what_to_do), CASE(frames_go_back), CASE(a_full_port_drops_and_counts),
+	CASE(a_nic_that_is_not_bound_is_left_alone), CASE(errors_say_what_to_do),
+	CASE(frames_go_back), CASE(a_full_port_drops_and_counts),
 	CASE(what_no_vport_takes_is_counted), CASE(segments_become_one),
-	CASE(one_port_carries_250_vports), CASE(the_tag_is_pushed_where_it_is_missing),
-	CASE(others_come_and_go_without_a_loss), CASE(mailboxes_reach_each_worker),
-	CASE(a_file_in_and_a_file_out), CASE(a_memif_pair), CASE(a_vhost_user_pair),
-	CASE(what_a_packet_costs), CASE(idle_workers_sleep_and_wake),
-	CASE(held_packets_are_given_back), CASE(stops_and_every_buffer_is_back))
+	CASE(workers_share_a_transmit_queue), CASE(one_port_carries_250_vports),
+	CASE(the_tag_is_pushed_where_it_is_missing), CASE(others_come_and_go_without_a_loss),
+	CASE(mailboxes_reach_each_worker), CASE(a_file_in_and_a_file_out), CASE(a_memif_pair),
+	CASE(stale_sockets_are_removed), CASE(a_vhost_user_pair), CASE(what_a_packet_costs),
+	CASE(idle_workers_sleep_and_wake), CASE(held_packets_are_given_back),
+	CASE(stops_and_every_buffer_is_back))
