@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The Sluice authors
 """A flow table of 64: who is in stays in, who comes late is counted, room comes back."""

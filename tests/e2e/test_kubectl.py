@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The Sluice authors
 """sluiced behind a real kubectl proxy on a unix socket, in front of the stand-in."""

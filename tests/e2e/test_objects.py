@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The Sluice authors
 """Bad objects are refused by name; everything else is applied."""

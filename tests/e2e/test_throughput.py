@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The Sluice authors
 """iperf3 through a ClusterIP: no second without progress, both directions, both families."""
