@@ -6,7 +6,8 @@
  * Owns the ids and records of the dataplane's next hop table. A neighbour is (vport, address); it
  * is asked by ARP or ND when a worker or a route needs it, and its next hop's record is replaced
  * in place when the answer comes. Static peers are never asked. Neighbours that packets found on
- * an on-link prefix become host routes (neighbours_hosts_each).
+ * an on-link prefix become host routes (neighbours_hosts_each). Callbacks are called with the
+ * module's lock held and must not call back into it.
  *
  * States: incomplete -> reachable -> stale -> probe -> reachable, or failed when three requests a
  * second apart stay unanswered. Stale and probed neighbours go on being used.
@@ -26,12 +27,14 @@
 /* On-link neighbours learned from packets, all vports together: a scan of a /64 must not grow the
  * route table without bound. */
 #define NEIGHBOURS_DYNAMIC_MAX 8192
+/* Those among them that have not answered yet: what a scan makes us send a second. */
+#define NEIGHBOURS_PENDING_MAX 512
 
 #define NEIGHBOUR_RETRY_MS     1000
 #define NEIGHBOUR_TRIES        3
 #define NEIGHBOUR_REACHABLE_MS 30000
 #define NEIGHBOUR_STALE_MS     30000 /* stale this long: probed */
-#define NEIGHBOUR_FAILED_MS    5000  /* a failed one is not asked again before */
+#define NEIGHBOUR_FAILED_MS    1000  /* a failed one is not asked again before */
 
 enum neighbour_state {
 	NEIGHBOUR_INCOMPLETE,
@@ -92,8 +95,8 @@ uint16_t neighbours_special(struct neighbours *nb, enum next_hop_kind kind);
  * not hold it. */
 void neighbours_release(struct neighbours *nb, uint16_t next_hop);
 
-/* Host routes of on-link neighbours. The ids are not counted: they stay valid until
- * hosts_changed() and the next publication of routes. */
+/* Host routes of neighbours on uplinks' links, those with a MAC. The ids are not counted: they stay
+ * valid until hosts_changed() and the next publication of routes. */
 void neighbours_hosts_each(struct neighbours *nb,
 	void (*fn)(void *arg, const struct ip_addr *addr, uint16_t next_hop), void *arg);
 /* Routes without the hosts that are gone were published: their ids may be given again. */
