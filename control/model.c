@@ -486,6 +486,17 @@ uint32_t model_dirty_count(const struct model *m, enum model_kind kind)
 	return m->dirty_count[kind];
 }
 
+void model_objects_each(struct model *m, enum model_kind kind,
+	void (*fn)(void *arg, struct model_object *o), void *arg)
+{
+	for (struct omap_node *n = omap_after(&m->objects[kind], NULL); n; n = omap_next(n)) {
+		struct object *o = n->value;
+
+		if (o->pub.desired != NULL)
+			fn(arg, &o->pub);
+	}
+}
+
 bool model_globals_changed(struct model *m)
 {
 	bool changed = m->globals_changed;

@@ -327,5 +327,8 @@ uint32_t model_dirty_count(const struct model *m, enum model_kind kind);
 /* The reconciler is done with what model_dirty_next() gave: it follows version, or says why not
  * wholly. A removed object goes away here, when its applied is NULL. */
 void model_applied(struct model *m, struct model_object *o, uint64_t version, const char *error);
+/* Every object of a kind that is wanted, in key order. fn may call model_applied() on it. */
+void model_objects_each(struct model *m, enum model_kind kind,
+	void (*fn)(void *arg, struct model_object *o), void *arg);
 /* Service ranges or the completeness of sources changed since the last call. */
 bool model_globals_changed(struct model *m);

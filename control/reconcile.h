@@ -50,7 +50,8 @@ struct reconcile_io {
 int reconcile_init(struct dataplane *dp, struct model *m, struct neighbours *nb,
 	struct retire *retire, const struct config *cfg, const struct reconcile_io *io,
 	struct reconciler **out);
-/* Workers have stopped. Empties what it published. */
+/* Workers have stopped. Takes back what it published and empties the retire queue; neighbours and
+ * the queue itself are ended after it, the model too. */
 void reconcile_fini(struct reconciler *r);
 
 /* Another configuration in force; keys that need a restart are the caller's to refuse. */
@@ -60,7 +61,8 @@ void reconcile_drain(struct reconciler *r, bool draining);
 void reconcile_hosts_changed(void *reconciler);
 
 /* One slice of work. True: more is left, call again as soon as the loop allows. False: call again
- * when the model notifies, or after RECONCILE_IDLE_MS for what waits for grace periods. */
+ * when the model notifies, behind neighbours_poll(), and after RECONCILE_IDLE_MS in any case, for
+ * what waits for a grace period or to be tried again. */
 #define RECONCILE_IDLE_MS 50
 bool reconcile_step(struct reconciler *r);
 
@@ -80,7 +82,7 @@ struct reconcile_stats {
 
 /* Any thread. */
 void reconcile_stats(struct reconciler *r, struct reconcile_stats *out);
-bool reconcile_ready(const struct reconciler *r);
+bool reconcile_ready(struct reconciler *r);
 
 /* Any thread: "namespace/name:port" of a service port's id, as flows hold it; false when it is
  * gone. */

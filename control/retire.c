@@ -49,12 +49,17 @@ static void give_back(struct retire *r)
 		free(x.mem);
 }
 
+void retire_flush(struct retire *r)
+{
+	while (r->tail != r->head)
+		give_back(r);
+}
+
 void retire_fini(struct retire *r)
 {
 	if (r == NULL)
 		return;
-	while (r->tail != r->head)
-		give_back(r);
+	retire_flush(r);
 	free(r->ring);
 	free(r);
 }

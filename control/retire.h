@@ -17,8 +17,9 @@ struct retire;
 typedef void (*retire_fn)(void *arg, void *mem);
 
 int retire_init(const struct grace *g, struct retire **out);
-/* Gives back everything at once: no worker may run any more. */
 void retire_fini(struct retire *r);
+/* Gives back everything at once: no worker may run any more. */
+void retire_flush(struct retire *r);
 /* Call behind the store that unlinked mem. fn NULL means free(mem). When no memory is left for
  * the queue the object is leaked and counted: the one thing that is always safe. */
 void retire(struct retire *r, retire_fn fn, void *arg, void *mem);
