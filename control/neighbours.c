@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <sys/random.h>
 
+#include "control/addr_hash.h"
 #include "control/log.h"
 #include "control/neighbours.h"
 #include "control/next_hops.h"
@@ -65,10 +66,7 @@ struct neighbours {
 static struct neighbour_list *bucket_of(
 	struct neighbours *nb, uint16_t vport, const struct ip_addr *a)
 {
-	uint64_t h = (a->dwords[0] ^ nb->salt) * UINT64_C(0x9e3779b97f4a7c15);
-
-	h = (h ^ (h >> 29) ^ a->dwords[1] ^ vport) * UINT64_C(0xbf58476d1ce4e5b9);
-	return &nb->buckets[(h >> 40) & (BUCKETS - 1)];
+	return &nb->buckets[addr_hash(a, vport, nb->salt) & (BUCKETS - 1)];
 }
 
 static struct neighbour *find(struct neighbours *nb, uint16_t vport, const struct ip_addr *a)

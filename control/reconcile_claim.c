@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/addr_hash.h"
 #include "control/log.h"
 #include "control/reconcile_private.h"
 
@@ -17,12 +18,9 @@
 
 static uint32_t hash_of(const struct reconciler *r, const struct svc_frontend_key *k)
 {
-	uint64_t h = (k->addr.dwords[0] ^ r->salt) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t number = (uint64_t)k->port << 16 | (uint64_t)k->proto << 8 | k->family;
 
-	h = (h ^ (h >> 29) ^ k->addr.dwords[1]) * UINT64_C(0xbf58476d1ce4e5b9);
-	h ^= (uint64_t)k->port << 16 | (uint64_t)k->proto << 8 | k->family;
-	h *= UINT64_C(0x94d049bb133111eb);
-	return (uint32_t)(h >> 32);
+	return (uint32_t)addr_hash(&k->addr, number, r->salt);
 }
 
 int claims_init(struct reconciler *r)
