@@ -252,6 +252,8 @@ bool reconcile_step(struct reconciler *r)
 			r->stats.services, svc_table_used(r->table), backend_used(r->backends));
 	}
 	publish_small(r, start);
+	if (r->ready && !r->domain_dirty)
+		atomic_store_explicit(&r->ready_published, true, memory_order_release);
 	note_stats(r, start, reconcile_now_ns(r));
 	return more;
 }
@@ -266,10 +268,7 @@ void reconcile_stats(struct reconciler *r, struct reconcile_stats *out)
 	pthread_mutex_unlock(&r->lock);
 }
 
-bool reconcile_ready(struct reconciler *r)
+bool reconcile_ready(const struct reconciler *r)
 {
-	struct reconcile_stats s;
-
-	reconcile_stats(r, &s);
-	return s.ready;
+	return atomic_load_explicit(&r->ready_published, memory_order_acquire);
 }

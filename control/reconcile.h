@@ -82,7 +82,7 @@ struct reconcile_stats {
 
 /* Any thread. */
 void reconcile_stats(struct reconciler *r, struct reconcile_stats *out);
-bool reconcile_ready(struct reconciler *r);
+bool reconcile_ready(const struct reconciler *r);
 
 /* Any thread: "namespace/name:port" of a service port's id, as flows hold it; false when it is
  * gone. */

@@ -170,6 +170,7 @@ struct reconciler {
 	const void *domain_mine, *tunables_mine, *routes_mine, *vports_mine;
 
 	bool ready, draining;
+	_Atomic bool ready_published;
 	bool domain_dirty, routes_dirty, tunables_dirty, vports_dirty;
 
 	pthread_mutex_t lock;             /* ids, routes, vports, conflicts, stats: for readers */
