@@ -26,6 +26,24 @@ need_root() {
 	[ "$(id -u)" = 0 ] || die "must run as root (network namespaces, apt-get): sudo $0"
 }
 
+# One run at a time in a build folder. What a killed run started may still be at work in it: its
+# children hold the lock too, so the next run waits for them.
+lock_build() {
+	[ -z "${SLUICE_LOCKED:-}" ] || return 0
+	mkdir -p "$BUILD"
+	exec 9>"$BUILD/.lock"
+	flock -n 9 || {
+		say "waiting for another run in $BUILD to end"
+		flock -w 1800 9 || die "another run still holds $BUILD/.lock"
+	}
+	export SLUICE_LOCKED=1
+}
+
+unlock_build() {
+	exec 9>&-
+	unset SLUICE_LOCKED
+}
+
 # What each package is for stands beside it; apt gets those that are not installed.
 PACKAGES_BUILD=(
 	gcc libc6-dev           # the compiler
