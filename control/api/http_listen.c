@@ -203,7 +203,7 @@ int http_listen_unix(struct http_server *s, const char *path, uint32_t mode, con
 		return rc;
 	}
 	rc = set_owner(path, mode, group);
-	if (rc == 0 && listen(fd, 128) < 0)
+	if (rc == 0 && listen(fd, SOMAXCONN) < 0)
 		rc = -errno;
 	if (rc == 0)
 		rc = start(s, fd, kind, false, &l);
@@ -281,7 +281,7 @@ int http_listen_tcp(
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&sa, len) < 0 || listen(fd, 128) < 0 ||
+	if (bind(fd, (struct sockaddr *)&sa, len) < 0 || listen(fd, SOMAXCONN) < 0 ||
 		getsockname(fd, (struct sockaddr *)&sa, &len) < 0) {
 		rc = -errno;
 		close(fd);

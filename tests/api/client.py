@@ -18,15 +18,21 @@ DEADLINE = 20
 SAMPLE = 10
 
 
+def connect(path):
+    """Waits for a place in the server's queue: a socket with a timeout would get EAGAIN."""
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    return s
+
+
 class Connection(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=DEADLINE)
         self.path = path
 
     def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock = connect(self.path)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Answer:
@@ -141,9 +147,8 @@ class Fixture:
 
     def raw(self, data):
         """Sends bytes as they are; everything that comes back until the end."""
-        s = socket.socket(socket.AF_UNIX)
+        s = connect(self.path)
         s.settimeout(DEADLINE)
-        s.connect(self.path)
         s.sendall(data)
         out = b""
         try:

@@ -8,7 +8,7 @@ import socket
 import sys
 import unittest
 
-from client import Connection, Fixture, Watch, wait_for
+from client import Connection, Fixture, Watch, connect, wait_for
 
 FLOWS = 6000
 fixture = None
@@ -133,10 +133,8 @@ class Http(Case):
         cap wait until others end."""
         sockets = []
         for _ in range(140):
-            s = socket.socket(socket.AF_UNIX)
+            s = connect(fixture.path)
             self.addCleanup(s.close)
-            s.settimeout(20)
-            s.connect(fixture.path)
             sockets.append(s)
         late = sockets[-1]
         late.settimeout(0.2)
@@ -502,9 +500,8 @@ class Watches(Case):
 
     def test_a_watcher_that_sends_without_end(self):
         """What a client sends during a stream is not collected without bound."""
-        s = socket.socket(socket.AF_UNIX)
+        s = connect(fixture.path)
         s.settimeout(0.5)
-        s.connect(fixture.path)
         s.sendall(b"GET /api/v1/vports?watch=true HTTP/1.1\r\n\r\n")
         self.assertIn(b"200", s.recv(100))
         sent = 0
@@ -534,8 +531,7 @@ class Watches(Case):
 
     def test_disconnect_in_the_middle(self):
         for _ in range(20):
-            s = socket.socket(socket.AF_UNIX)
-            s.connect(fixture.path)
+            s = connect(fixture.path)
             s.sendall(b"GET /api/v1/flows?limit=5000 HTTP/1.1\r\n\r\n")
             s.recv(1000)
             s.close()
