@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* sluiced: the one place where the parts meet. Starts them in order, runs the control thread's
+ * event loop, and ends them in reverse. */
+
+#include <errno.h>
+#include <event2/event.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/api/api.h"
+#include "control/config.h"
+#include "control/log.h"
+#include "control/model.h"
+#include "control/neighbours.h"
+#include "control/ports.h"
+#include "control/reconcile.h"
+#include "control/retire.h"
+#include "io/rim.h"
+#include "k8s-sync/sync.h"
+#include "pipelines/pipeline.h"
+
+#define RIM_POLL_MS       100
+#define NEIGHBOUR_POLL_MS 2
+#define DRAIN_MS          2000
+
+struct sluiced {
+	const char *path;
+	struct config *cfg;
+	struct event_base *base;
+	struct rim *rim;
+	struct model *model;
+	struct retire *retire;
+	struct neighbours *neighbours;
+	struct ports *ports;
+	struct reconciler *reconciler;
+	struct k8s_sync *sync;
+	struct api *api;
+	struct event *step, *neighbour_timer, *rim_timer, *api_ready, *term, *interrupt, *hangup;
+	bool announced;
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void arm(struct event *ev, uint32_t ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+
+	event_add(ev, &tv);
+}
+
+/* --- callbacks between the parts -------------------------------------------------------------- */
+
+static void rim_log(void *arg, enum rim_log_level level, const char *text)
+{
+	switch (level) {
+	case RIM_LOG_ERROR:
+		LOG_ERROR(rim, "dpdk", "text=%s", text);
+		break;
+	case RIM_LOG_WARNING:
+		LOG_WARN(rim, "dpdk", "text=%s", text);
+		break;
+	case RIM_LOG_INFO:
+		LOG_DEBUG(rim, "dpdk", "text=%s", text);
+		break;
+	case RIM_LOG_DEBUG:
+		LOG_DEBUG(rim, "dpdk_debug", "text=%s", text);
+		break;
+	}
+}
+
+static void link_changed(void *arg, uint16_t port, bool up)
+{
+	LOG_INFO(port, "link", "port=%u up=%s", port, up ? "true" : "false");
+}
+
+static int neighbour_send(void *arg, uint16_t vport, const uint8_t *frame, uint16_t len)
+{
+	struct sluiced *s = arg;
+
+	return rim_inject(s->rim, vport, frame, len);
+}
+
+static void hosts_changed(void *arg)
+{
+	struct sluiced *s = arg;
+
+	reconcile_hosts_changed(s->reconciler);
+	event_active(s->step, EV_TIMEOUT, 0);
+}
+
+static void model_changed(void *arg)
+{
+	struct sluiced *s = arg;
+
+	event_active(s->step, EV_TIMEOUT, 0);
+}
+
+static void sync_log(void *arg, int level, const char *event, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	switch (level) {
+	case LOG_LEVEL_ERROR:
+		LOG_ERROR(k8s, "sync", "what=%s %s", event, text);
+		break;
+	case LOG_LEVEL_WARN:
+		LOG_WARN(k8s, "sync", "what=%s %s", event, text);
+		break;
+	default:
+		LOG_INFO(k8s, "sync", "what=%s %s", event, text);
+		break;
+	}
+}
+
+/* --- events of the control thread ---------------------------------------------------------------
+ */
+
+static void on_step(evutil_socket_t fd, short what, void *arg)
+{
+	struct sluiced *s = arg;
+	bool more = reconcile_step(s->reconciler);
+
+	if (!s->announced && reconcile_ready(s->reconciler)) {
+		s->announced = true;
+		LOG_INFO(main, "ready");
+	}
+	arm(s->step, more ? 0 : RECONCILE_IDLE_MS);
+}
+
+static void on_neighbours(evutil_socket_t fd, short what, void *arg)
+{
+	struct sluiced *s = arg;
+	uint32_t next = neighbours_poll(s->neighbours, now_ms());
+
+	arm(s->neighbour_timer, next < NEIGHBOUR_POLL_MS ? next : NEIGHBOUR_POLL_MS);
+}
+
+static void on_rim(evutil_socket_t fd, short what, void *arg)
+{
+	struct sluiced *s = arg;
+
+	rim_poll(s->rim);
+	rim_grace_poll(s->rim);
+	retire_poll(s->retire);
+}
+
+static void on_api(evutil_socket_t fd, short what, void *arg)
+{
+	struct sluiced *s = arg;
+
+	api_control_run(s->api);
+}
+
+static void on_terminate(evutil_socket_t sig, short what, void *arg)
+{
+	struct sluiced *s = arg;
+
+	LOG_INFO(main, "stopping", "signal=%d", (int)sig);
+	event_base_loopbreak(s->base);
+}
+
+/* Applies what can be applied while running, and says by name what cannot. */
+static void on_hangup(evutil_socket_t sig, short what, void *arg)
+{
+	struct sluiced *s = arg;
+	struct config_errors errors = {0};
+	struct config_diff diff = {0};
+	struct config *fresh;
+
+	if (config_load(s->path, &fresh, &errors) < 0) {
+		LOG_ERROR(config, "reload_refused", "errors=%u first=%s", errors.n, errors.text);
+		config_errors_fini(&errors);
+		return;
+	}
+	if (config_diff(s->cfg, fresh, &diff) == 0) {
+		for (uint32_t i = 0; i < diff.n; i++) {
+			const struct config_change *c = &diff.changes[i];
+
+			if (c->applied)
+				LOG_INFO(config, "reloaded", "key=%s from=%s to=%s", c->key,
+					c->before, c->after);
+			else
+				LOG_WARN(config, "needs_restart", "key=%s from=%s to=%s", c->key,
+					c->before, c->after);
+		}
+		LOG_INFO(config, "reload_done", "changes=%u", diff.n);
+	}
+	config_diff_fini(&diff);
+	config_apply_log(fresh);
+	if (config_apply_model(fresh, s->model) < 0)
+		LOG_ERROR(config, "reload_incomplete", "see=vports,routes");
+	reconcile_configure(s->reconciler, fresh);
+	api_set_config(s->api, fresh);
+	config_free(s->cfg);
+	s->cfg = fresh;
+	event_active(s->step, EV_TIMEOUT, 0);
+}
+
+/* --- start and stop -----------------------------------------------------------------------------
+ */
+
+static int start_rim(struct sluiced *s)
+{
+	const struct config *c = s->cfg;
+	struct rim_error err = {""};
+	struct rim_config rc;
+	const char **args;
+	int ret;
+
+	rim_config_default(&rc);
+	args = calloc(c->memory.eal_args.n + 1, sizeof(*args));
+	if (args == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < c->memory.eal_args.n; i++)
+		args[i] = c->memory.eal_args.at[i];
+	rc.hugepages = c->memory.hugepages == CONFIG_ON ? RIM_HUGEPAGES_ON
+		: c->memory.hugepages == CONFIG_OFF     ? RIM_HUGEPAGES_OFF
+							: RIM_HUGEPAGES_AUTO;
+	rc.memory_mb = c->memory.size_mb;
+	rc.buffers = c->memory.buffers;
+	rc.n_workers = c->workers.count;
+	for (uint32_t i = 0; i < rc.n_workers; i++)
+		rc.cpu[i] =
+			i < c->workers.lcores.n ? (int16_t)c->workers.lcores.at[i] : RIM_CPU_ANY;
+	rc.idle.spin_polls = c->workers.idle_spin_polls;
+	rc.idle.sleep_min_us = c->workers.idle_sleep_min_us;
+	rc.idle.sleep_max_us = c->workers.idle_sleep_max_us;
+	rc.eal_args = args;
+	rc.flows[IP_V4] = c->flows.capacity[IP_V4];
+	rc.flows[IP_V6] = c->flows.capacity[IP_V6];
+	rc.run = pipeline_run;
+	rc.tick = pipeline_tick;
+	rc.drain = pipeline_stop;
+	rc.log = rim_log;
+	rc.link = link_changed;
+	rc.arg = s;
+	for (uint32_t i = 0; i < c->n_ports; i++)
+		rc.pci |= c->ports[i].kind == PORT_PCI;
+	for (uint32_t i = 0; i < c->n_vports; i++)
+		rc.pci |= c->vports[i].own_port.kind == PORT_PCI;
+	ret = rim_start(&rc, &s->rim, &err);
+	free(args);
+	if (ret < 0)
+		LOG_ERROR(rim, "start_failed", "reason=%s", err.text);
+	return ret;
+}
+
+static int start_control(struct sluiced *s)
+{
+	struct dataplane *dp = rim_dataplane(s->rim);
+	struct reconcile_io io = {
+		.vport_open = ports_vport_open,
+		.vport_close = ports_vport_close,
+	};
+	struct neighbours_config nc = {.dp = dp};
+	struct rim_error err = {""};
+	int ret;
+
+	s->model = model_new();
+	if (s->model == NULL)
+		return -ENOMEM;
+	ret = retire_init(&dp->grace, &s->retire);
+	if (ret < 0)
+		return ret;
+	nc.retire = s->retire;
+	nc.send = neighbour_send;
+	nc.hosts_changed = hosts_changed;
+	nc.arg = s;
+	ret = neighbours_init(&nc, &s->neighbours);
+	if (ret < 0)
+		return ret;
+	ret = ports_init(s->rim, s->cfg, &s->ports, &err);
+	if (ret < 0) {
+		LOG_ERROR(port, "open_failed", "reason=%s", err.text);
+		return ret;
+	}
+	io.arg = s->ports;
+	ret = reconcile_init(dp, s->model, s->neighbours, s->retire, s->cfg, &io, &s->reconciler);
+	if (ret < 0)
+		return ret;
+	model_set_notify(s->model, model_changed, s);
+	return 0;
+}
+
+static int start_sync(struct sluiced *s)
+{
+	const struct config_kubernetes *k = &s->cfg->kubernetes;
+	struct k8s_config kc;
+	int ret;
+
+	if (k->socket == NULL && k->url == NULL)
+		return 0;
+	k8s_config_defaults(&kc);
+	kc.socket = k->socket;
+	kc.url = k->url;
+	kc.ca_file = k->ca_file;
+	kc.token_file = k->token_file;
+	kc.cert_file = k->client_cert_file;
+	kc.key_file = k->client_key_file;
+	kc.node_name = s->cfg->node.name;
+	kc.endpoints = k->endpoints == ENDPOINTS_SLICES ? K8S_ENDPOINTS_SLICES
+		: k->endpoints == ENDPOINTS_ENDPOINTS   ? K8S_ENDPOINTS_OBJECTS
+							: K8S_ENDPOINTS_AUTO;
+	kc.service_proxy_name = k->service_proxy_name;
+	kc.external_ips = k->external_ips;
+	kc.env.log = sync_log;
+	kc.env.arg = s;
+	ret = k8s_sync_new(s->base, &kc, s->model, &s->sync);
+	if (ret < 0)
+		LOG_ERROR(k8s, "start_failed", "reason=%s", strerror(-ret));
+	return ret;
+}
+
+static int start_api(struct sluiced *s)
+{
+	const struct config_api *c = &s->cfg->api;
+	struct api_deps deps = {
+		.model = s->model,
+		.dp = rim_dataplane(s->rim),
+		.reconciler = s->reconciler,
+		.neighbours = s->neighbours,
+		.rim = s->rim,
+	};
+	struct api_config ac = {
+		.socket = c->socket,
+		.socket_mode = c->socket_mode,
+		.listen = c->listen,
+		.listen_writable = c->tcp_writable,
+	};
+	struct api_error err = {""};
+	int ret = api_start(&deps, &ac, &s->api, &err);
+
+	if (ret < 0) {
+		LOG_ERROR(api, "start_failed", "reason=%s", err.text);
+		return ret;
+	}
+	api_set_config(s->api, s->cfg);
+	s->api_ready = event_new(s->base, api_control_fd(s->api), EV_READ | EV_PERSIST, on_api, s);
+	return s->api_ready == NULL || event_add(s->api_ready, NULL) < 0 ? -ENOMEM : 0;
+}
+
+static int start_events(struct sluiced *s)
+{
+	static const struct timeval rim_every = {.tv_usec = RIM_POLL_MS * 1000};
+
+	s->base = event_base_new();
+	if (s->base == NULL)
+		return -ENOMEM;
+	s->step = event_new(s->base, -1, 0, on_step, s);
+	s->neighbour_timer = event_new(s->base, -1, 0, on_neighbours, s);
+	s->rim_timer = event_new(s->base, -1, EV_PERSIST, on_rim, s);
+	s->term = evsignal_new(s->base, SIGTERM, on_terminate, s);
+	s->interrupt = evsignal_new(s->base, SIGINT, on_terminate, s);
+	s->hangup = evsignal_new(s->base, SIGHUP, on_hangup, s);
+	if (s->step == NULL || s->neighbour_timer == NULL || s->rim_timer == NULL ||
+		s->term == NULL || s->interrupt == NULL || s->hangup == NULL)
+		return -ENOMEM;
+	event_add(s->rim_timer, &rim_every);
+	event_add(s->term, NULL);
+	event_add(s->interrupt, NULL);
+	event_add(s->hangup, NULL);
+	arm(s->step, 0);
+	arm(s->neighbour_timer, 0);
+	return 0;
+}
+
+static void free_event(struct event *ev)
+{
+	if (ev != NULL)
+		event_free(ev);
+}
+
+/* Accepts a half-started daemon. Returns the exit status. */
+static int stop(struct sluiced *s, int status)
+{
+	uint32_t lost;
+
+	api_stop(s->api);
+	if (s->sync != NULL) {
+		k8s_sync_stop(s->sync);
+		k8s_sync_free(s->sync);
+	}
+	if (s->reconciler != NULL) {
+		reconcile_drain(s->reconciler, true);
+		reconcile_step(s->reconciler);
+	}
+	if (s->rim != NULL && rim_drain(s->rim, DRAIN_MS) < 0)
+		LOG_WARN(rim, "drain_incomplete", "after_ms=%u", DRAIN_MS);
+	reconcile_fini(s->reconciler);
+	ports_fini(s->ports);
+	neighbours_fini(s->neighbours);
+	retire_fini(s->retire);
+	lost = rim_stop(s->rim);
+	if (lost != 0) {
+		LOG_ERROR(rim, "buffers_lost", "count=%u", lost);
+		status = EXIT_FAILURE;
+	}
+	model_free(s->model);
+	free_event(s->step);
+	free_event(s->neighbour_timer);
+	free_event(s->rim_timer);
+	free_event(s->api_ready);
+	free_event(s->term);
+	free_event(s->interrupt);
+	free_event(s->hangup);
+	if (s->base != NULL)
+		event_base_free(s->base);
+	config_free(s->cfg);
+	LOG_INFO(main, "stopped", "status=%d", status);
+	return status;
+}
+
+static int run(struct sluiced *s)
+{
+	config_apply_log(s->cfg);
+	LOG_INFO(main, "starting", "version=%s node=%s", SLUICE_VERSION, s->cfg->node.name);
+	if (start_events(s) < 0 || start_rim(s) < 0 || start_control(s) < 0 || start_sync(s) < 0 ||
+		start_api(s) < 0)
+		return stop(s, EXIT_FAILURE);
+	if (config_apply_model(s->cfg, s->model) < 0) {
+		LOG_ERROR(config, "not_applied", "see=vports,routes");
+		return stop(s, EXIT_FAILURE);
+	}
+	if (s->sync != NULL)
+		k8s_sync_start(s->sync);
+	event_base_dispatch(s->base);
+	return stop(s, EXIT_SUCCESS);
+}
+
+static void usage(FILE *f)
+{
+	fputs("usage: sluiced [--config FILE] [--check-config]\n"
+	      "       sluiced --print-config-reference | --version | --help\n\n"
+	      "  --config FILE            default " CONFIG_DEFAULT_PATH "\n"
+	      "  --check-config           read the file, say what is wrong with it, and end\n"
+	      "  --print-config-reference every key with its default, as YAML\n\n"
+	      "SIGHUP reads the file again, SIGTERM drains and ends.\n",
+		f);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 'n'},
+		{"print-config-reference", no_argument, NULL, 'p'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	struct sluiced s = {.path = CONFIG_DEFAULT_PATH};
+	struct config_errors errors = {0};
+	bool check = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			s.path = optarg;
+			break;
+		case 'n':
+			check = true;
+			break;
+		case 'p':
+			return config_print_reference(stdout) < 0;
+		case 'v':
+			printf("sluiced %s (%s)\n", SLUICE_VERSION, rim_dpdk_version());
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind != argc) {
+		usage(stderr);
+		return 2;
+	}
+	if (config_load(s.path, &s.cfg, &errors) < 0) {
+		fputs(errors.text, stderr);
+		config_errors_fini(&errors);
+		return 1;
+	}
+	if (check) {
+		printf("%s: good\n", s.path);
+		config_free(s.cfg);
+		return 0;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	return run(&s);
+}

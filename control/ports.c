@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* See ports.h. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/log.h"
+#include "control/ports.h"
+
+#define NO_PORT UINT16_MAX
+
+struct ports {
+	struct rim *rim;
+	uint16_t own[VPORTS_MAX]; /* port made for the vport of that id, or NO_PORT */
+};
+
+static void put(char *to, size_t size, const char *text)
+{
+	snprintf(to, size, "%s", text == NULL ? "" : text);
+}
+
+static int from_config(const struct config_port *p, struct rim_port_config *out)
+{
+	int kind = rim_port_kind_parse(port_kind_names[p->kind]);
+
+	memset(out, 0, sizeof(*out));
+	if (kind < 0)
+		return kind;
+	out->kind = (enum rim_port_kind)kind;
+	put(out->name, sizeof(out->name), p->name);
+	put(out->pci, sizeof(out->pci), p->address);
+	put(out->iface, sizeof(out->iface), p->iface);
+	put(out->path, sizeof(out->path), p->path);
+	put(out->tx_path, sizeof(out->tx_path), p->tx_path);
+	out->server = p->server;
+	out->id = (uint16_t)p->memif_id;
+	out->queues = (uint16_t)p->queues;
+	out->descriptors = (uint16_t)p->descriptors;
+	out->mtu = (uint16_t)p->mtu;
+	return 0;
+}
+
+static int from_model(const struct model_port *p, const char *name, struct rim_port_config *out)
+{
+	int kind = rim_port_kind_parse(port_kind_names[p->kind]);
+
+	memset(out, 0, sizeof(*out));
+	if (kind < 0)
+		return kind;
+	out->kind = (enum rim_port_kind)kind;
+	put(out->name, sizeof(out->name), name);
+	put(out->pci, sizeof(out->pci), p->address);
+	put(out->iface, sizeof(out->iface), p->iface);
+	put(out->path, sizeof(out->path), p->path);
+	put(out->tx_path, sizeof(out->tx_path), p->tx_path);
+	put(out->devargs, sizeof(out->devargs), p->args);
+	out->server = p->server;
+	out->id = (uint16_t)p->memif_id;
+	out->queues = p->queues;
+	out->descriptors = p->descriptors;
+	out->mtu = p->mtu;
+	return 0;
+}
+
+int ports_init(struct rim *rim, const struct config *cfg, struct ports **out, struct rim_error *err)
+{
+	struct ports *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->rim = rim;
+	for (uint32_t i = 0; i < VPORTS_MAX; i++)
+		p->own[i] = NO_PORT;
+	for (uint32_t i = 0; i < cfg->n_ports; i++) {
+		struct rim_port_config rc;
+		uint16_t index;
+		int ret;
+
+		ret = from_config(&cfg->ports[i], &rc);
+		if (ret == 0)
+			ret = rim_port_add(rim, &rc, &index, err);
+		if (ret < 0) {
+			free(p);
+			return ret;
+		}
+		LOG_INFO(port, "open", "name=%s kind=%s", rc.name, rim_port_kind_name(rc.kind));
+	}
+	*out = p;
+	return 0;
+}
+
+void ports_fini(struct ports *p)
+{
+	free(p);
+}
+
+static void take_defaults(struct ports *p, uint16_t index, struct vport *v)
+{
+	static const uint8_t none[6];
+	struct rim_port_info info[RIM_PORTS_MAX];
+	uint32_t n = rim_port_list(p->rim, info, RIM_PORTS_MAX);
+
+	for (uint32_t i = 0; i < n && i < RIM_PORTS_MAX; i++) {
+		if (info[i].index != index)
+			continue;
+		if (memcmp(v->mac, none, sizeof(none)) == 0)
+			memcpy(v->mac, info[i].mac, sizeof(none));
+		if (v->mtu == 0)
+			v->mtu = info[i].mtu;
+	}
+}
+
+int ports_vport_open(
+	void *ports, const struct model_vport *want, struct vport *v, char *why, size_t size)
+{
+	struct ports *p = ports;
+	struct rim_error err = {""};
+	struct rim_vport rv;
+	uint16_t index = 0;
+	int ret;
+
+	if (want->own_port != NULL) {
+		struct rim_port_config rc;
+
+		ret = from_model(want->own_port, want->name, &rc);
+		if (ret == 0)
+			ret = rim_port_add(p->rim, &rc, &index, &err);
+		if (ret < 0)
+			goto fail;
+		p->own[v->id] = index;
+	} else {
+		ret = rim_port_find(p->rim, want->port);
+		if (ret < 0) {
+			snprintf(err.text, sizeof(err.text), "no port is named %s", want->port);
+			goto fail;
+		}
+		index = (uint16_t)ret;
+	}
+	rv = (struct rim_vport){.id = v->id, .port = index, .vlan = want->vlan};
+	ret = rim_vport_add(p->rim, &rv, &err);
+	if (ret < 0)
+		goto fail_port;
+	v->port = index;
+	take_defaults(p, index, v);
+	return 0;
+
+fail_port:
+	if (want->own_port != NULL) {
+		struct rim_error ignored;
+
+		rim_port_remove(p->rim, index, &ignored);
+		p->own[v->id] = NO_PORT;
+	}
+fail:
+	put(why, size, err.text[0] != '\0' ? err.text : strerror(-ret));
+	return ret;
+}
+
+void ports_vport_close(void *ports, uint16_t id)
+{
+	struct ports *p = ports;
+	struct rim_error err;
+
+	rim_vport_remove(p->rim, id);
+	if (p->own[id] == NO_PORT)
+		return;
+	if (rim_port_remove(p->rim, p->own[id], &err) < 0)
+		LOG_WARN(port, "close_failed", "reason=%s", err.text);
+	p->own[id] = NO_PORT;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* The ports that vports stand on: those of the configuration, shared, and those that a vport brings
+ * with it, which end with it. Between the model's words and the rim's.
+ *
+ * Control thread. */
+
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/config.h"
+#include "control/model.h"
+#include "core/dataplane.h"
+#include "io/rim.h"
+
+struct ports;
+
+/* Opens the configured ports; a port that does not open is an error by name in *err. */
+int ports_init(
+	struct rim *rim, const struct config *cfg, struct ports **out, struct rim_error *err);
+void ports_fini(struct ports *p);
+
+/* The reconciler's vport_open and vport_close. */
+int ports_vport_open(
+	void *ports, const struct model_vport *want, struct vport *v, char *why, size_t size);
+void ports_vport_close(void *ports, uint16_t id);
