@@ -686,6 +686,7 @@ int neighbours_init(const struct neighbours_config *cfg, struct neighbours **out
 	if (nb == NULL)
 		return -ENOMEM;
 	nb->cfg = *cfg;
+	nb->now_ms = 1; /* a deadline of 0 means none, and neighbours come before the first poll */
 	if (getrandom(&nb->salt, sizeof(nb->salt), GRND_NONBLOCK) != sizeof(nb->salt))
 		nb->salt = (uint64_t)(uintptr_t)nb;
 	for (uint32_t i = 0; i < BUCKETS; i++)
