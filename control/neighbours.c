@@ -179,6 +179,13 @@ static void state_set(struct neighbours *nb, struct neighbour *n, enum neighbour
 	host_update(nb, n);
 }
 
+/* At the next look at the timers. 0 would be no deadline. */
+static void ask_soon(struct neighbours *nb, struct neighbour *n)
+{
+	n->deadline_ms = nb->now_ms != 0 ? nb->now_ms : 1;
+	nb->next_scan_ms = nb->now_ms;
+}
+
 static struct neighbour *neighbour_new(
 	struct neighbours *nb, uint16_t vport, const struct ip_addr *addr, bool dynamic)
 {
@@ -207,8 +214,7 @@ static struct neighbour *neighbour_new(
 	} else {
 		record_write(nb, n);
 		state_set(nb, n, NEIGHBOUR_INCOMPLETE);
-		n->deadline_ms = nb->now_ms; /* asked at the next look at the timers */
-		nb->next_scan_ms = nb->now_ms;
+		ask_soon(nb, n);
 	}
 	return n;
 }
@@ -435,8 +441,7 @@ static void follow_peer_mac(struct neighbours *nb, struct neighbour *n, const st
 	} else if (n->v.state == NEIGHBOUR_STATIC) {
 		n->v.has_mac = false;
 		state_set(nb, n, NEIGHBOUR_INCOMPLETE);
-		n->deadline_ms = nb->now_ms;
-		nb->next_scan_ms = nb->now_ms;
+		ask_soon(nb, n);
 	}
 }
 
