@@ -215,6 +215,9 @@ int k8s_time(const char *text, int64_t *ns)
 	} else if (strcmp(p, "Z") != 0) {
 		return -EINVAL;
 	}
-	*ns = (timegm(&tm) - offset) * 1000000000 + fraction;
+	/* Nanoseconds end in the year 2262. */
+	if (__builtin_mul_overflow((int64_t)timegm(&tm) - offset, INT64_C(1000000000), ns) ||
+		__builtin_add_overflow(*ns, fraction, ns))
+		return -EINVAL;
 	return 0;
 }

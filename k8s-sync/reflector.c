@@ -418,25 +418,7 @@ static void on_wait(evutil_socket_t fd, short what, void *arg)
 	begin_step(r, r->next);
 }
 
-static void on_apply(evutil_socket_t fd, short what, void *arg)
-{
-	reflector_apply_turn(arg);
-}
-
-/* The second look at a list that lacked too much. */
-static void on_guard(evutil_socket_t fd, short what, void *arg)
-{
-	struct reflector *r = arg;
-
-	if (r->step != STEP_WATCH) {
-		reflector_arm(r->guard_timer, r->config.timings->removal_guard);
-		return;
-	}
-	r->rv_mode = RV_LAST;
-	reflector_wait(r, reflector_list_step(r), "now", 0);
-}
-
-void reflector_apply_done(struct reflector *r)
+static void apply_done(struct reflector *r)
 {
 	bool first = !r->report.complete;
 
@@ -458,6 +440,30 @@ void reflector_apply_done(struct reflector *r)
 	r->report.watches++;
 	reflector_set_phase(r, REFLECTOR_WATCHING);
 	http_resume(r->request);
+}
+
+static void on_apply(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval zero;
+	struct reflector *r = arg;
+
+	if (reflector_apply_slice(r))
+		apply_done(r);
+	else
+		event_add(r->apply_timer, &zero);
+}
+
+/* The second look at a list that lacked too much. */
+static void on_guard(evutil_socket_t fd, short what, void *arg)
+{
+	struct reflector *r = arg;
+
+	if (r->step != STEP_WATCH) {
+		reflector_arm(r->guard_timer, r->config.timings->removal_guard);
+		return;
+	}
+	r->rv_mode = RV_LAST;
+	reflector_wait(r, reflector_list_step(r), "now", 0);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

@@ -452,23 +452,22 @@ static void sweep_start(struct reflector *r)
 	reflector_guard(r, absent);
 }
 
-/* A list is applied a few milliseconds at a time: first what it has, then what it lacks. */
-void reflector_apply_turn(struct reflector *r)
+/* A list is applied a few milliseconds at a time: first what it has, then what it lacks. True:
+ * all of it is. */
+bool reflector_apply_slice(struct reflector *r)
 {
-	static const struct timeval zero;
 	int64_t start = reflector_now_us();
 	struct known *known;
 	unsigned int n = 0;
 
-	while (!r->sweeping) {
-		if (r->applied == r->n_shadow) {
-			reflector_shadow_clear(r);
-			sweep_start(r);
-			break;
-		}
+	while (r->applied < r->n_shadow) {
 		shadow_apply(r, &r->shadow[r->applied++]);
 		if ((++n & 15) == 0 && reflector_now_us() - start > K8S_TURN_BUDGET_US)
-			goto next_turn;
+			return false;
+	}
+	if (!r->sweeping) {
+		reflector_shadow_clear(r);
+		sweep_start(r);
 	}
 	while (!r->hold_removals && (known = strmap_next(&r->known, &r->sweep)) != NULL) {
 		if (known->generation != r->generation) {
@@ -476,11 +475,8 @@ void reflector_apply_turn(struct reflector *r)
 			known_removed(r, known);
 		}
 		if ((++n & 15) == 0 && reflector_now_us() - start > K8S_TURN_BUDGET_US)
-			goto next_turn;
+			return false;
 	}
 	strcpy(r->rv, r->list_rv);
-	reflector_apply_done(r);
-	return;
-next_turn:
-	event_add(r->apply_timer, &zero);
+	return true;
 }

@@ -108,14 +108,13 @@ int reflector_on_item(void *arg, const struct frame *frame);
 int reflector_on_event(void *arg, const struct frame *frame);
 void reflector_shadow_clear(struct reflector *r);
 void reflector_apply_start(struct reflector *r);
-void reflector_apply_turn(struct reflector *r);
+bool reflector_apply_slice(struct reflector *r);
 
 /* reflector.c */
 void reflector_set_phase(struct reflector *r, enum reflector_phase phase);
 void reflector_arm(struct event *timer, uint32_t ms);
 /* Leaves what is going on and begins step after a wait; why is for the test hook. */
 void reflector_wait(struct reflector *r, enum reflector_step step, const char *why, uint32_t ms);
-void reflector_apply_done(struct reflector *r);
 
 /* reflector_errors.c */
 /* STEP_LIST or STEP_INITIAL. */

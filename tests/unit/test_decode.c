@@ -516,6 +516,7 @@ static void times(void)
 	CU_ASSERT_EQUAL(k8s_time("1969-12-31T23:30:00-00:30", &ns), 0);
 	CU_ASSERT_EQUAL(ns, 0);
 	CU_ASSERT_EQUAL(k8s_time("yesterday", &ns), -EINVAL);
+	CU_ASSERT_EQUAL(k8s_time("4052-01-01T00:00:00.5Z", &ns), -EINVAL);
 	CU_ASSERT_EQUAL(k8s_time("2026-11-22T15:30:00", &ns), -EINVAL);
 	CU_ASSERT_EQUAL(k8s_time("2026-11-22T15:30:00+1", &ns), -EINVAL);
 }
