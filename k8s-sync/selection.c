@@ -216,7 +216,7 @@ static void drop(struct model_service_port *port)
 	port->n_backends = 0;
 }
 
-/* Which lists the port's frontends can ask for . */
+/* Which lists the port's frontends can ask for. */
 static void lists_needed(const struct model_service *service, const struct model_service_port *port,
 	bool *cluster, bool *local)
 {
