@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <rte_eal.h>
+
 #include "io/rim_internal.h"
 
 #define XDP_FILL_RING  2048 /* the driver's own constant */
@@ -23,11 +25,29 @@ struct rim_old_pool {
 	uint32_t since_ms;
 };
 
+/* Without the flag, objects may not cross a page, because each must be contiguous for a device.
+ * With IOVA as VA they are anyway; but for 4096-byte pages the rule leaves a gap behind every
+ * buffer, and the af_xdp driver, which counts on none, gives only the first part of the pool to
+ * the kernel: frames in the rest are lost. */
 static struct rte_mempool *pool_new(
 	const struct rim *rim, const char *name, uint32_t buffers, uint32_t cache)
 {
-	return rte_pktmbuf_pool_create(name, buffers, cache, 0,
-		(uint16_t)(RTE_PKTMBUF_HEADROOM + rim->cfg.buffer_size), SOCKET_ID_ANY);
+	uint16_t room = (uint16_t)(RTE_PKTMBUF_HEADROOM + rim->cfg.buffer_size);
+	struct rte_pktmbuf_pool_private priv = {.mbuf_data_room_size = room};
+	unsigned flags = rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
+	struct rte_mempool *mp;
+
+	mp = rte_mempool_create_empty(name, buffers, (unsigned)(sizeof(struct rte_mbuf) + room),
+		cache, sizeof(priv), SOCKET_ID_ANY, flags);
+	if (mp == NULL)
+		return NULL;
+	rte_pktmbuf_pool_init(mp, &priv);
+	if (rte_mempool_populate_default(mp) < 0) {
+		rte_mempool_free(mp);
+		return NULL;
+	}
+	rte_mempool_obj_iter(mp, rte_pktmbuf_init, NULL);
+	return mp;
 }
 
 int rim_pool_start(struct rim *rim, struct rim_error *err)

@@ -11,6 +11,9 @@
  * queue joins no group at all. The socket is also told not to show us frames that the host itself
  * sends on the interface: they would look as if the pod had sent them.
  *
+ * Knowing the sockets, the rim can also ask the kernel how many frames found the ring full, which
+ * the driver does not tell.
+ *
  * Every other call goes straight to the kernel. Any thread. */
 
 #include <errno.h>
@@ -29,20 +32,31 @@
 static _Thread_local struct {
 	bool active;
 	uint16_t queues;
-	uint32_t sockets;
+	struct rim_packet_sockets *sockets;
 } probing;
 
-void rim_packet_sockets_begin(uint16_t queues)
+void rim_packet_sockets_begin(uint16_t queues, struct rim_packet_sockets *sockets)
 {
 	probing.active = true;
 	probing.queues = queues;
-	probing.sockets = 0;
+	probing.sockets = sockets;
+	sockets->n = 0;
 }
 
-uint32_t rim_packet_sockets_end(void)
+void rim_packet_sockets_end(void)
 {
 	probing.active = false;
-	return probing.sockets;
+}
+
+void rim_packet_sockets_missed(const struct rim_packet_sockets *sockets, uint64_t *missed)
+{
+	for (uint32_t n = 0; n < sockets->n; n++) {
+		struct tpacket_stats st;
+		socklen_t size = sizeof(st);
+
+		if (getsockopt(sockets->fd[n], SOL_PACKET, PACKET_STATISTICS, &st, &size) == 0)
+			*missed += st.tp_drops;
+	}
 }
 
 static int set(int fd, int level, int option, const void *value, socklen_t size)
@@ -55,7 +69,8 @@ static int join_fanout(int fd, const void *value, socklen_t size)
 	uint32_t arg;
 	int one = 1;
 
-	probing.sockets++;
+	if (probing.sockets->n < RIM_QUEUES_MAX)
+		probing.sockets->fd[probing.sockets->n++] = fd;
 	/* Since Linux 4.20; older kernels show the host's own frames. */
 	(void)set(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
 	if (probing.queues == 1 || size != sizeof(arg))

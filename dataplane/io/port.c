@@ -35,7 +35,8 @@ static int config_complete(struct rim *rim, struct rim_port_config *cfg, struct 
 		return rim_fail(
 			err, -EINVAL, "queues: %u is not in 1-%u", cfg->queues, RIM_QUEUES_MAX);
 	if (cfg->descriptors == 0)
-		cfg->descriptors = RIM_DESCRIPTORS;
+		cfg->descriptors =
+			cfg->kind == RIM_PORT_AF_XDP ? RIM_XDP_DESCRIPTORS : RIM_DESCRIPTORS;
 	if (cfg->descriptors < 64 || cfg->descriptors > 32768 ||
 		(cfg->descriptors & (cfg->descriptors - 1)) != 0)
 		return rim_fail(err, -EINVAL, "descriptors: %u is not a power of two in 64-32768",
@@ -76,17 +77,15 @@ static int probe(struct rim *rim, struct rim_port *p, struct rim_error *err)
 	snprintf(devargs, sizeof(devargs), "%s%s%s%s%s", device, args[0] != '\0' ? "," : "", args,
 		p->cfg.devargs[0] != '\0' ? "," : "", p->cfg.devargs);
 	if (p->cfg.kind != RIM_PORT_ETHDEV) {
-		uint32_t sockets;
-
 		rim_driver_error_clear();
 		if (p->cfg.kind == RIM_PORT_AF_PACKET)
-			rim_packet_sockets_begin(p->cfg.queues);
+			rim_packet_sockets_begin(p->cfg.queues, &p->sockets);
 		rc = rte_dev_probe(devargs);
-		sockets = rim_packet_sockets_end();
+		rim_packet_sockets_end();
 		if (rc != 0)
 			return rim_fail(err, rc, "%s: DPDK refuses %s: %s", p->cfg.name, devargs,
 				rim_driver_error()[0] != '\0' ? rim_driver_error() : strerror(-rc));
-		if (p->cfg.kind == RIM_PORT_AF_PACKET && sockets == 0)
+		if (p->cfg.kind == RIM_PORT_AF_PACKET && p->sockets.n == 0)
 			rim_log(rim, RIM_LOG_WARNING,
 				"port %s: the kernel reassembles IPv4 fragments before they are "
 				"received; datagrams larger than the MTU are cut off",

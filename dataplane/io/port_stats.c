@@ -71,19 +71,25 @@ uint32_t rim_port_list(struct rim *rim, struct rim_port_info *info, uint32_t n)
 
 int rim_port_stats(struct rim *rim, uint16_t index, struct rim_port_stats *out)
 {
+	uint64_t missed = 0;
 	struct rte_eth_stats s;
 	int rc = -ENOENT;
 
 	pthread_mutex_lock(&rim->lock);
-	if (index < RIM_PORTS_MAX && rim->port[index] != NULL)
-		rc = rte_eth_stats_get(rim->port[index]->eth, &s);
+	if (index < RIM_PORTS_MAX && rim->port[index] != NULL) {
+		struct rim_port *p = rim->port[index];
+
+		rim_packet_sockets_missed(&p->sockets, &p->missed);
+		missed = p->missed;
+		rc = rte_eth_stats_get(p->eth, &s);
+	}
 	pthread_mutex_unlock(&rim->lock);
 	if (rc != 0)
 		return rc;
 	*out = (struct rim_port_stats){
 		.rx_packets = s.ipackets,
 		.rx_bytes = s.ibytes,
-		.rx_missed = s.imissed,
+		.rx_missed = s.imissed + missed,
 		.rx_errors = s.ierrors,
 		.rx_no_buffer = s.rx_nombuf,
 		.tx_packets = s.opackets,

@@ -20,22 +20,28 @@
 #include "io/dpdk_compat.h"
 #include "io/rim.h"
 
-#define RIM_NO_PORT        UINT8_MAX
-#define RIM_RXQS_MAX       128 /* receive queues one worker polls */
-#define RIM_MAILBOX        1024
-#define RIM_MAILBOX_BATCH  16 /* items a loop */
-#define RIM_CACHE          256
-#define RIM_BUFFERS        16384
-#define RIM_BUFFER_SIZE    2048
-#define RIM_DESCRIPTORS    1024
-#define RIM_ALLOCS_MAX     32
-#define RIM_FLOW_PASS_MS   2000 /* the sweep looks at every entry about that often */
-#define RIM_SWEEP_BACKLOG  32   /* sweeps a worker may owe after a long loop */
-#define RIM_GRACE_EVERY_MS 1
-#define RIM_GRACE_WAIT_MS  2000 /* for a worker that should pass in microseconds */
+#define RIM_NO_PORT         UINT8_MAX
+#define RIM_RXQS_MAX        128 /* receive queues one worker polls */
+#define RIM_MAILBOX         1024
+#define RIM_MAILBOX_BATCH   16 /* items a loop */
+#define RIM_CACHE           256
+#define RIM_BUFFERS         16384
+#define RIM_BUFFER_SIZE     2048
+#define RIM_DESCRIPTORS     1024
+#define RIM_XDP_DESCRIPTORS 2048 /* small in memory, and the driver's other rings have as many */
+#define RIM_ALLOCS_MAX      32
+#define RIM_FLOW_PASS_MS    2000 /* the sweep looks at every entry about that often */
+#define RIM_SWEEP_BACKLOG   32   /* sweeps a worker may owe after a long loop */
+#define RIM_GRACE_EVERY_MS  1
+#define RIM_GRACE_WAIT_MS   2000 /* for a worker that should pass in microseconds */
 
 /* --- ports -------------------------------------------------------------------------------------
  */
+
+struct rim_packet_sockets {
+	uint32_t n;
+	int fd[RIM_QUEUES_MAX];
+};
 
 /* Writers: control, before publication; then only the fields marked. Readers: workers through the
  * view, any thread under rim.lock. Lifetime: until a grace period after its removal. */
@@ -58,6 +64,8 @@ struct rim_port {
 	uint32_t n_vports; /* writer: control */
 	char driver[32];
 	uint8_t mac[6];
+	struct rim_packet_sockets sockets; /* AF_PACKET */
+	uint64_t missed;                   /* under rim.lock: whoever reads statistics adds to it */
 	rte_spinlock_t tx_lock[RIM_QUEUES_MAX];
 };
 
@@ -81,10 +89,12 @@ extern const struct rim_port_ops rim_port_kinds[RIM_PORT_KINDS];
 uint16_t rim_port_queues_auto(const struct rim_port_config *cfg, uint32_t workers);
 /* The interface's flags and MTU; -errno when it is not there. */
 int rim_iface_get(const char *iface, bool *running, uint16_t *mtu);
-/* Packet sockets opened by this thread until the matching end leave the kernel's reassembly alone;
- * returns how many sockets were seen. */
-void rim_packet_sockets_begin(uint16_t queues);
-uint32_t rim_packet_sockets_end(void);
+/* Packet sockets opened by this thread until the matching end leave the kernel's reassembly alone,
+ * and are noted in sockets; the driver owns them. */
+void rim_packet_sockets_begin(uint16_t queues, struct rim_packet_sockets *sockets);
+void rim_packet_sockets_end(void);
+/* Adds the frames that found the ring full since the last time. */
+void rim_packet_sockets_missed(const struct rim_packet_sockets *sockets, uint64_t *missed);
 
 /* --- the view ----------------------------------------------------------------------------------
  */

@@ -154,6 +154,46 @@ static uint16_t csum(const uint8_t *p, size_t len)
 	return (uint16_t)~sum;
 }
 
+static _Atomic bool hold_worker;
+
+static void wait_for_release(struct worker *w, void *arg)
+{
+	atomic_store(&hold_worker, true);
+	while (atomic_load(&hold_worker))
+		;
+}
+
+/* Frames that the kernel threw away because the worker was late are counted by nobody else. */
+static void a_full_ring_is_counted(void)
+{
+	struct rim_port_stats stats;
+	uint8_t frame[64];
+	uint64_t before;
+	int port, fd;
+
+	lab();
+	veth("a0", "b0", "");
+	fd = peer_open("b0");
+	port = packet_port("a0", 1);
+	lab_vport(1, port, 0);
+	before = lab_vport_rx(1);
+	CHECK_EQ(rim_call(lab_rim, 0, wait_for_release, NULL), 0);
+	REQUIRE(WAIT_FOR(atomic_load(&hold_worker)));
+	for (uint32_t n = 0; n < 3000; n++) {
+		lab_frame(frame, 0, LAB_ETHERTYPE, n);
+		CHECK_EQ(send(fd, frame, sizeof(frame), 0), sizeof(frame));
+	}
+	atomic_store(&hold_worker, false);
+	WAIT_FOR(rim_port_stats(lab_rim, (uint16_t)port, &stats) == 0 &&
+		stats.rx_packets + stats.rx_missed == 3000);
+	CHECK_GT(stats.rx_missed, 0);
+	WAIT_FOR(lab_vport_rx(1) - before == stats.rx_packets && lab_balanced());
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	lab_port_gone(port);
+	close(fd);
+	CHECK_EQ(ip("link del a0"), 0);
+}
+
 /* A fragment of a UDP datagram of 1480 + 520 bytes behind the IP header. */
 static size_t fragment(uint8_t *out, bool first)
 {
@@ -376,6 +416,51 @@ out:
 	CHECK_EQ(ip("link del x0"), 0);
 }
 
+/* From one XDP port to the other in bursts, so that the buffers of both pools come around. */
+static void xdp_sockets_carry_to_another(void)
+{
+	struct rim_port_config cfg = {.kind = RIM_PORT_AF_XDP};
+	uint32_t sent = 0, back = 0;
+	uint16_t index[2];
+	int fd[2];
+
+	lab();
+	for (uint32_t n = 0; n < 2; n++) {
+		char peer[16];
+
+		snprintf(cfg.name, sizeof(cfg.name), "x%u", n);
+		snprintf(cfg.iface, sizeof(cfg.iface), "x%u", n);
+		snprintf(peer, sizeof(peer), "y%u", n);
+		veth(cfg.iface, peer, "");
+		fd[n] = peer_open(peer);
+		if (rim_port_add(lab_rim, &cfg, &index[n], &lab_err) != 0) {
+			printf("[not run: %s] ", lab_err.text);
+			return;
+		}
+		WAIT_FOR(lab_up(index[n]));
+		lab_vport((uint16_t)(n + 1), index[n], 0);
+	}
+	atomic_store(&lab_out[1], 2);
+	while (sent < 20000) {
+		uint8_t frame[1514] = {0};
+
+		for (uint32_t n = 0; n < 500; n++, sent++) {
+			lab_frame(frame, 0, LAB_ETHERTYPE, sent);
+			REQUIRE_EQ(send(fd[0], frame, sizeof(frame), 0), sizeof(frame));
+		}
+		if (!WAIT_FOR((back += peer_count(fd[1])) >= sent))
+			break;
+	}
+	CHECK_EQ(back, sent);
+	atomic_store(&lab_out[1], 0);
+	for (uint32_t n = 0; n < 2; n++) {
+		CHECK_EQ(rim_vport_remove(lab_rim, (uint16_t)(n + 1)), 0);
+		lab_port_gone(index[n]);
+		close(fd[n]);
+		CHECK_EQ(ip("link del x%u", n), 0);
+	}
+}
+
 /* Before main, because EAL's threads must be born inside the namespace. */
 static __attribute__((constructor)) void own_namespace(void)
 {
@@ -393,7 +478,8 @@ static __attribute__((constructor)) void own_namespace(void)
 	}
 }
 
-TEST_SUITE("rim_kernel", CASE(packet_sockets_carry), CASE(fragments_stay_fragments),
-	CASE(the_hosts_own_frames_are_not_seen), CASE(both_workers_share_a_port),
-	CASE(a_trunk_keeps_its_tags), CASE(the_link_follows_the_interface), CASE(a_tap_interface),
-	CASE(xdp_sockets_carry), CASE(stops_and_every_buffer_is_back))
+TEST_SUITE("rim_kernel", CASE(packet_sockets_carry), CASE(a_full_ring_is_counted),
+	CASE(fragments_stay_fragments), CASE(the_hosts_own_frames_are_not_seen),
+	CASE(both_workers_share_a_port), CASE(a_trunk_keeps_its_tags),
+	CASE(the_link_follows_the_interface), CASE(a_tap_interface), CASE(xdp_sockets_carry),
+	CASE(xdp_sockets_carry_to_another), CASE(stops_and_every_buffer_is_back))
