@@ -10,6 +10,7 @@
  * live flow; a copied view is of one flow; in the end every entry and overflow bucket is back. */
 
 #include <errno.h>
+#include <sched.h>
 
 #include "stress/quiesce.h"
 #include "unit/flow_fixture.h"
@@ -276,4 +277,63 @@ static void workers_and_control(void)
 	flow_table_fini(s->t);
 }
 
-TEST_SUITE("flow threads", CASE(workers_and_control))
+/* --- two killers of one entry ------------------------------------------------------------------
+ */
+
+#define DUELS 20000
+
+struct duel {
+	struct flow_table *t;
+	_Atomic uint32_t round;
+	_Atomic uint32_t done;
+	_Atomic uint32_t wins;
+};
+
+static void *duellist(void *arg)
+{
+	struct duel *d = arg;
+
+	for (uint32_t round = 1; round <= DUELS; round++) {
+		while (atomic_load_explicit(&d->round, memory_order_acquire) < round)
+			sched_yield();
+		atomic_fetch_add(&d->wins, flow_kill(d->t, IP_V4, 0));
+		atomic_fetch_add(&d->done, 1);
+	}
+	return NULL;
+}
+
+static void one_killer_wins(void)
+{
+	struct grace grace = {0};
+	struct flow_config cfg = {
+		.capacity = {1, 1}, .workers = 1, .salt = {1, 2}, .grace = &grace};
+	struct flow_timeouts timeouts;
+	struct duel d = {0};
+	pthread_t pthread[2];
+	uint32_t round;
+
+	flow_timeouts_default(&timeouts);
+	REQUIRE_EQ(flow_table_init(&cfg, &d.t), 0);
+	for (int i = 0; i < 2; i++)
+		REQUIRE_EQ(pthread_create(&pthread[i], NULL, duellist, &d), 0);
+	for (round = 1; round <= DUELS; round++) {
+		uint32_t entry = fixture_insert(d.t, IP_V4, 0, round, 0);
+
+		atomic_store_explicit(&d.round, round, memory_order_release);
+		while (atomic_load(&d.done) < 2 * round)
+			sched_yield();
+		if (entry != 0 || atomic_load(&d.wins) != round)
+			break;
+		fixture_grace(&grace);
+		flow_sweep(d.t, 0, 0, &timeouts);
+		fixture_grace(&grace);
+	}
+	CHECK_EQ(round, DUELS + 1);
+	atomic_store(&d.round, DUELS);
+	for (int i = 0; i < 2; i++)
+		pthread_join(pthread[i], NULL);
+	CHECK_EQ(flow_stats(d.t, IP_V4, 0)->killed, DUELS);
+	flow_table_fini(d.t);
+}
+
+TEST_SUITE("flow threads", CASE(workers_and_control), CASE(one_killer_wins))

@@ -502,6 +502,32 @@ static void burst_agrees_with_single(void)
 	}
 }
 
+/* Many keys share a tag; a lookup must not believe it. */
+static void tags_do_not_decide(void)
+{
+	static struct burst b;
+
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		struct flow_table *t = table(8, 1, 1);
+
+		for (uint32_t n = 0; n < 4; n++)
+			fixture_insert(t, f, 0, n, 0);
+		b.v6 = f == IP_V4 ? 0 : ~(lanes_t)0;
+		/* Eight tags of 15 bits: about 30 of these meet one. */
+		for (uint32_t n = 0; n < 2048; n++) {
+			for (uint32_t i = 0; i < BURST_MAX; i++) {
+				struct flow_key6 reply;
+
+				fixture_keys(f, 100 + n * BURST_MAX + i, &b.key6[i], &reply);
+				b.key4[i] = fixture_narrow(&b.key6[i]);
+			}
+			CHECK_EQ(flow_lookup_burst(t, &b, ~(lanes_t)0), 0);
+			CHECK_EQ(fixture_find(t, f, &b.key6[n % BURST_MAX]), FLOW_NONE);
+		}
+		flow_table_fini(t);
+	}
+}
+
 static unsigned allocations, failing;
 
 static void *failing_alloc(void *arg, size_t size, size_t align, const char *name)
@@ -651,5 +677,5 @@ TEST_SUITE("flow", CASE(lookup_finds_both_directions), CASE(one_bucket_chain),
 	CASE(link_meets_a_kill), CASE(kill_by_id), CASE(read_widens),
 	CASE(full_table_reclaims_the_unreplied), CASE(sweep_honours_each_timeout),
 	CASE(sweep_is_paced), CASE(touch_is_coarse), CASE(tcp_states), CASE(other_protocols_states),
-	CASE(burst_agrees_with_single), CASE(init_unwinds), CASE(bytes_a_connection),
-	CASE(hash_spreads_runs))
+	CASE(burst_agrees_with_single), CASE(tags_do_not_decide), CASE(init_unwinds),
+	CASE(bytes_a_connection), CASE(hash_spreads_runs))
