@@ -84,6 +84,14 @@ static const struct svc_list *choose_list(const struct svc_domain *d, const stru
 	return source == SVC_FROM_OUTSIDE ? svc->local : svc->cluster;
 }
 
+void svc_verdict_use(
+	struct svc_verdict *v, const struct svc_query *q, const struct svc_backend *backend)
+{
+	v->backend = backend;
+	/* Hairpin: a client that reaches itself must see the answer come from the service. */
+	v->snat = v->snat_by_matrix || ip_equal(&backend->addr, &q->src);
+}
+
 static void decide_frontend(const struct svc_domain *d, const struct svc_query *q,
 	const struct svc_hit *hit, struct svc_verdict *v)
 {
@@ -108,9 +116,8 @@ static void decide_frontend(const struct svc_domain *d, const struct svc_query *
 		drop(v, DROP_ServiceSourceRange);
 		return;
 	}
-	list = choose_list(d, svc, hit->kind, (enum svc_source)q->source, &v->snat);
+	list = choose_list(d, svc, hit->kind, (enum svc_source)q->source, &v->snat_by_matrix);
 	if (list->n == 0) {
-		v->snat = false;
 		/* Silence while others could serve: a load balancer that is late to notice should
 		 * try again, not see an error. */
 		if ((svc->flags & SVC_HAS_ANY) && list == svc->local)
@@ -121,10 +128,7 @@ static void decide_frontend(const struct svc_domain *d, const struct svc_query *
 	}
 	v->kind = SVC_TRANSLATE;
 	v->list = list;
-	v->backend = svc_list_pick(list, q->hash);
-	/* Hairpin: a client that reaches itself must see the answer come from the service. */
-	if (ip_equal(&v->backend->addr, &q->src))
-		v->snat = true;
+	svc_verdict_use(v, q, svc_list_pick(list, q->hash));
 }
 
 /* The address is in use as a ClusterIP, or at least inside a service range: ours to answer for,

@@ -189,11 +189,16 @@ struct svc_verdict {
 	enum svc_verdict_kind kind;
 	enum drop_reason reason;
 	bool snat;
+	bool snat_by_matrix; /* without regard to hairpin */
 	enum svc_frontend_kind frontend;
 	const struct svc_port *svc;
 	const struct svc_backend *backend;
 	const struct svc_list *list; /* that backend was picked from */
 };
 
+/* Makes backend, which is in v->list, the translation's target, with source NAT if the matrix or a
+ * hairpin wants it. */
+void svc_verdict_use(
+	struct svc_verdict *v, const struct svc_query *q, const struct svc_backend *backend);
 /* Pure: same answer for a packet and for "why". */
 void svc_decide(const struct svc_domain *d, const struct svc_query *q, struct svc_verdict *out);
