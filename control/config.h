@@ -236,6 +236,10 @@ struct config_diff {
 int config_diff(const struct config *before, const struct config *after, struct config_diff *out);
 void config_diff_fini(struct config_diff *d);
 
+/* Puts the values in force of keys that need a restart into fresh, and fresh's into running, which
+ * is about to be freed: what cannot be applied is not shown as if it were. */
+void config_keep_running(struct config *fresh, struct config *running);
+
 /* The configuration in force, nested like the file, defaults included. NULL when out of memory.
  * Files named in it are shown by name only: no secret is part of a configuration. */
 json_t *config_to_json(const struct config *c);

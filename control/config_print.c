@@ -239,6 +239,29 @@ int config_diff(const struct config *before, const struct config *after, struct 
 	return 0;
 }
 
+static void exchange(void *a, void *b, size_t size)
+{
+	char t[64];
+
+	memcpy(t, a, size);
+	memcpy(a, b, size);
+	memcpy(b, t, size);
+}
+
+void config_keep_running(struct config *fresh, struct config *running)
+{
+	for (uint32_t i = 0; i < config_n_keys; i++) {
+		const struct config_key *k = &config_keys[i];
+		char *a = (char *)fresh, *b = (char *)running;
+
+		if (k->reload)
+			continue;
+		exchange(a + k->offset, b + k->offset, config_value_size(k));
+		if (k->type == TYPE_LIST)
+			exchange(a + k->offset2, b + k->offset2, sizeof(void *));
+	}
+}
+
 void config_diff_fini(struct config_diff *d)
 {
 	for (uint32_t i = 0; i < d->n; i++) {

@@ -110,6 +110,8 @@ int config_row(const char *path);
 #define CONFIG_WHY_MAX 200
 int config_value_read(const struct config_key *k, const struct yaml_node *node, void *base,
 	char why[CONFIG_WHY_MAX]);
+/* Bytes at offset. */
+size_t config_value_size(const struct config_key *k);
 /* Reads the default. 0 or -ENOMEM. */
 int config_value_default(const struct config_key *k, void *base);
 void config_value_fini(const struct config_key *k, void *base);

@@ -490,6 +490,41 @@ int config_value_read(const struct config_key *k, const struct yaml_node *node, 
 	return read_text_value(k, node->text, field, why);
 }
 
+size_t config_value_size(const struct config_key *k)
+{
+	switch (k->type) {
+	case TYPE_BOOL:
+	case TYPE_NODEPORT:
+		return sizeof(bool);
+	case TYPE_UINT:
+	case TYPE_MODE:
+	case TYPE_LIST:
+		return sizeof(uint32_t);
+	case TYPE_ENUM:
+		return sizeof(int);
+	case TYPE_ADDR:
+	case TYPE_ADDR4:
+	case TYPE_ADDR6:
+		return sizeof(struct ip_addr);
+	case TYPE_PREFIX:
+		return sizeof(struct ip_prefix);
+	case TYPE_RANGE:
+		return sizeof(struct config_range);
+	case TYPE_MAC:
+		return sizeof(struct config_mac);
+	case TYPE_ADDRS:
+	case TYPE_PREFIXES:
+	case TYPE_IFADDRS:
+	case TYPE_CPUS:
+	case TYPE_STRINGS:
+		return sizeof(struct config_strings);
+	case TYPE_LEVELS:
+		return sizeof(struct config_log);
+	default:
+		return sizeof(char *);
+	}
+}
+
 int config_value_default(const struct config_key *k, void *base)
 {
 	struct yaml_node text = {.kind = YAML_TEXT, .text = (char *)k->def};

@@ -82,10 +82,22 @@ static void forget_service(void *arg, struct model_object *o)
 	o->applied = NULL;
 }
 
+static void unpublish(struct reconciler *r)
+{
+	reconcile_vports_stop(r);
+	atomic_store(&r->dp->services, r->first_services);
+	atomic_store(&r->dp->tunables, r->first_tunables);
+	atomic_store(&r->dp->routes, r->first_routes);
+	atomic_store(&r->dp->vports, r->first_vports);
+	if (r->io.synchronize != NULL)
+		r->io.synchronize(r->io.arg);
+}
+
 void reconcile_fini(struct reconciler *r)
 {
 	if (r == NULL)
 		return;
+	unpublish(r);
 	retire_flush(r->retire);
 	if (r->table != NULL && r->backends != NULL) {
 		struct model_object *o;

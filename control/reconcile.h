@@ -41,6 +41,9 @@ struct reconcile_io {
 	void (*vport_stop)(void *arg, uint16_t id);
 	/* It left the table a grace period ago. */
 	void (*vport_close)(void *arg, uint16_t id);
+	/* Returns when every worker has passed a grace period, or none runs. For the end only,
+	 * where waiting is right. NULL: workers have stopped before reconcile_fini(). */
+	void (*synchronize)(void *arg);
 	/* Monotonic; NULL: CLOCK_MONOTONIC. */
 	uint64_t (*clock_ns)(void *arg);
 };
@@ -50,8 +53,9 @@ struct reconcile_io {
 int reconcile_init(struct dataplane *dp, struct model *m, struct neighbours *nb,
 	struct retire *retire, const struct config *cfg, const struct reconcile_io *io,
 	struct reconciler **out);
-/* Workers have stopped. Takes back what it published and empties the retire queue; neighbours and
- * the queue itself are ended after it, the model too. */
+/* Takes back what it published, synchronizes, closes the vports and empties the retire queue.
+ * Workers have stopped or receive nothing any more. Neighbours, the queue itself and the model are
+ * ended after it. */
 void reconcile_fini(struct reconciler *r);
 
 /* Another configuration in force; keys that need a restart are the caller's to refuse. */

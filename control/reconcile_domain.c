@@ -355,11 +355,9 @@ bool reconcile_publish_tunables(struct reconciler *r)
 	return true;
 }
 
-/* No worker runs: what was published is freed and the empty records of core come back. */
+/* Core's empty records are back in force. */
 void reconcile_domain_fini(struct reconciler *r)
 {
-	atomic_store(&r->dp->services, r->first_services);
-	atomic_store(&r->dp->tunables, r->first_tunables);
 	free((void *)r->domain_mine);
 	free((void *)r->tunables_mine);
 	r->domain_mine = r->tunables_mine = NULL;

@@ -205,6 +205,8 @@ void reconcile_vport_apply(struct reconciler *r, struct model_object *o);
 void reconcile_publish_vports(struct reconciler *r);
 /* Behind the publication of routes: starts new vports, takes leaving ones out of the table. */
 void reconcile_vports_settle(struct reconciler *r);
+/* No frames any more. */
+void reconcile_vports_stop(struct reconciler *r);
 void reconcile_vports_fini(struct reconciler *r);
 struct applied_vport *reconcile_vport_find(struct reconciler *r, const char *name);
 void reconcile_announce(struct reconciler *r, const struct applied_vport *v);

@@ -601,7 +601,6 @@ uint32_t reconcile_routes_each(struct reconciler *r, const struct ip_prefix *aft
 
 void reconcile_routes_fini(struct reconciler *r)
 {
-	atomic_store(&r->dp->routes, r->first_routes);
 	domain_free((struct route_domain *)r->routes_mine);
 	r->routes_mine = NULL;
 	set_fini(r, &r->routes);

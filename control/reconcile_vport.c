@@ -421,6 +421,19 @@ void reconcile_vports_settle(struct reconciler *r)
 		retire(r->retire, vport_closed, r, gone[i]);
 }
 
+void reconcile_vports_stop(struct reconciler *r)
+{
+	for (uint32_t id = 1; id < VPORTS_MAX; id++) {
+		struct applied_vport *v = r->vports[id];
+
+		if (v == NULL || v->phase != VPORT_RUNNING)
+			continue;
+		if (r->io.vport_stop != NULL)
+			r->io.vport_stop(r->io.arg, v->id);
+		v->phase = VPORT_LEAVING;
+	}
+}
+
 void reconcile_vports_fini(struct reconciler *r)
 {
 	for (uint32_t id = 1; id < VPORTS_MAX; id++) {
@@ -430,14 +443,11 @@ void reconcile_vports_fini(struct reconciler *r)
 			continue;
 		if (v->object != NULL)
 			v->object->applied = NULL;
-		if (v->phase == VPORT_RUNNING && r->io.vport_stop != NULL)
-			r->io.vport_stop(r->io.arg, v->id);
 		if (v->phase != VPORT_WAITING)
 			vport_closed(r, v);
 		else
 			vport_free(r, v);
 	}
-	atomic_store(&r->dp->vports, r->first_vports);
 	free((void *)r->vports_mine);
 	r->vports_mine = NULL;
 }

@@ -384,6 +384,36 @@ static void differences_tell_what_needs_a_restart(void)
 	config_free(b);
 }
 
+/* After a reload, the keys that need a restart show what is in force. */
+static void a_reload_keeps_what_needs_a_restart(void)
+{
+	struct config *running = load(full);
+	struct config *fresh = load("flows: {capacity-v4: 128, timeouts: {udp: 6}}\n");
+	struct config_diff d;
+
+	REQUIRE(running != NULL && fresh != NULL);
+	config_keep_running(fresh, running);
+	config_free(running);
+	CHECK_EQ(fresh->flows.capacity[IP_V4], 64);
+	CHECK_EQ(fresh->flows.timeouts.udp, 6);
+	CHECK_STR(fresh->node.name, "worker-7");
+	CHECK_STR(fresh->kubernetes.url, "https://192.0.2.1:6443");
+	CHECK_EQ(fresh->workers.lcores.n, 3);
+	CHECK_STR(fresh->memory.eal_args.at[0], "--no-telemetry");
+	CHECK_EQ(fresh->gateway.mac.bytes[0], 2);
+	CHECK_EQ(fresh->n_ports, 1);
+	CHECK_STR(fresh->ports[0].name, "nic");
+	CHECK_EQ(fresh->n_vports, 0);
+	running = load(full);
+	CHECK_EQ(config_diff(running, fresh, &d), 0);
+	for (uint32_t i = 0; i < d.n; i++)
+		CHECK(d.changes[i].applied);
+	CHECK_GT(d.n, 3);
+	config_diff_fini(&d);
+	config_free(running);
+	config_free(fresh);
+}
+
 /* What the JSON view shows loads as the same configuration: JSON is YAML. */
 static void the_json_view_round_trips(void)
 {
@@ -472,6 +502,6 @@ TEST_SUITE("config", CASE(reads_every_kind_of_value), CASE(an_empty_file_is_all_
 	CASE(every_class_of_error_names_its_place), CASE(all_errors_are_listed),
 	CASE(errors_are_bounded_and_printable), CASE(a_missing_or_large_file_is_an_error),
 	CASE(the_reference_loads_as_the_defaults), CASE(the_reference_in_the_tree_is_current),
-	CASE(differences_tell_what_needs_a_restart), CASE(the_json_view_round_trips),
-	CASE(vports_and_routes_reach_the_model), CASE(timeouts_reach_the_flow_table),
-	CASE(defaults_are_those_of_the_flow_table))
+	CASE(differences_tell_what_needs_a_restart), CASE(a_reload_keeps_what_needs_a_restart),
+	CASE(the_json_view_round_trips), CASE(vports_and_routes_reach_the_model),
+	CASE(timeouts_reach_the_flow_table), CASE(defaults_are_those_of_the_flow_table))
