@@ -326,6 +326,8 @@ int rim_eal_start(struct rim *rim, struct rim_error *err)
 			"DPDK does not start (%s): %s", rte_strerror(rte_errno),
 			rim_driver_error());
 	rim->eal_ready = true;
+	/* Made for files that EAL does not write in either mode; left alone if it holds any. */
+	(void)rmdir(rte_eal_get_runtime_dir());
 	return 0;
 }
 
