@@ -11,6 +11,7 @@ scripts/lab, scripts/quickstart and the end-to-end tests use it. Standard librar
         lab.http("client-1", "10.96.0.10", 80, count=10)["backends"]
 """
 
+import fcntl
 import http.client
 import json
 import os
@@ -69,10 +70,14 @@ def run(*args, check=True, quiet=False):
     out = subprocess.run(args, capture_output=True, text=True, stdin=subprocess.DEVNULL,
                          check=False)
     if check and out.returncode != 0:
-        raise SystemExit("lab: %s: %s" % (" ".join(args), out.stderr.strip() or out.stdout))
+        raise LabError("%s: %s" % (" ".join(args), out.stderr.strip() or out.stdout))
     if out.stderr and not check and not quiet:
         sys.stderr.write(out.stderr)
     return out.stdout
+
+
+class LabError(Exception):
+    """What a person has to read, and nothing more."""
 
 
 class Lab:
@@ -80,6 +85,7 @@ class Lab:
         self.prefix = prefix
         self.run_dir = rundir or "/run/sluice-" + prefix
         self.api_socket = self.path("apiserver.sock")
+        self.lock = None
 
     def ns(self, node):
         return "%s-%s" % (self.prefix, node)
@@ -94,7 +100,7 @@ class Lab:
         out = subprocess.run(["ip", "-n", self.ns(node), "-batch", "-"], input=text, text=True,
                              capture_output=True, check=False)
         if out.returncode != 0:
-            raise SystemExit("lab: ip in %s: %s\n%s" % (node, out.stderr.strip(), text))
+            raise LabError("ip in %s: %s\n%s" % (node, out.stderr.strip(), text))
 
     def sysctl(self, node, **values):
         pairs = ["%s=%s" % (k.replace("__", "."), v) for k, v in values.items()]
@@ -112,9 +118,23 @@ class Lab:
 
     # --- raising ---------------------------------------------------------------------------
 
+    def claim(self):
+        """False when a living process has a lab of this prefix; else it is ours until we end,
+        however we end. What its last owner left behind is removed by up()."""
+        if self.lock is None:
+            os.makedirs(self.run_dir, exist_ok=True)
+            self.lock = open(self.path("lock"), "w", encoding="utf-8")
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self.lock.close()
+                self.lock = None
+        return self.lock is not None
+
     def up(self):
+        if not self.claim():
+            raise LabError("the lab '%s' is in use; choose another prefix" % self.prefix)
         self.down()
-        os.makedirs(self.run_dir, exist_ok=True)
         for node in NODES:
             run("ip", "netns", "add", self.ns(node))
             # Addresses are usable at once, and a node sends nothing that nobody asked for.
@@ -218,6 +238,7 @@ class Lab:
         # "PID START": a pid that another process has by now is not ours to end.
         with open(os.path.join(self.run_dir, name + ".pid"), "w", encoding="utf-8") as f:
             f.write("%d %s\n" % (process.pid, start_time(process.pid)))
+        process.returncode = 0  # stop() ends it by its pid; Popen need not mind it
         return process.pid
 
     def server(self, node):
@@ -279,7 +300,7 @@ class Lab:
             path = os.path.join(build, folder, name)
             if os.path.isfile(path):
                 return path
-        raise SystemExit("lab: %s is not built in %s" % (name, build))
+        raise LabError("%s is not built in %s" % (name, build))
 
     def path(self, name):
         return os.path.join(self.run_dir, name)
@@ -338,7 +359,7 @@ class Lab:
         """Wait for a condition that needs a program; its end ends the wait, with its log."""
         def met():
             if not self.running(program):
-                raise SystemExit("lab: %s ended; its log:\n%s" % (program,
+                raise LabError("%s ended; its log:\n%s" % (program,
                                                                   self.log(program)[-4000:]))
             try:
                 return condition()
@@ -346,8 +367,8 @@ class Lab:
                 return False
         try:
             wait_for(met, seconds, what)
-        except SystemExit as error:
-            raise SystemExit("%s\n--- %s.log\n%s" % (error, program,
+        except LabError as error:
+            raise LabError("%s\n--- %s.log\n%s" % (error, program,
                                                      self.log(program)[-4000:])) from None
 
     # --- what sluiced says ---------------------------------------------------------------------
@@ -359,7 +380,7 @@ class Lab:
             page = target + ("&" if "?" in target else "?") + "continue=" + more if more else target
             status, answer = self.sluiced.get(page)
             if status != 200:
-                raise SystemExit("lab: GET %s: %s %s" % (page, status, answer))
+                raise LabError("GET %s: %s %s" % (page, status, answer))
             found += answer["items"]
             more = (answer.get("metadata") or {}).get("continue")
             if not more:
@@ -397,17 +418,17 @@ class Lab:
         target = self.object_path(kind, name)
         status, found = self.apiserver.get(target)
         if status != 200:
-            raise SystemExit("lab: GET %s: %s %s" % (target, status, found))
+            raise LabError("GET %s: %s %s" % (target, status, found))
         told = change(found)
         status, answer = self.apiserver.put(target, found)
         if status != 200:
-            raise SystemExit("lab: PUT %s: %s %s" % (target, status, answer))
+            raise LabError("PUT %s: %s %s" % (target, status, answer))
         return told
 
     def create(self, kind, body):
         status, answer = self.apiserver.post(self.object_path(kind), body)
         if status not in (200, 201):
-            raise SystemExit("lab: POST %s: %s %s" % (kind, status, answer))
+            raise LabError("POST %s: %s %s" % (kind, status, answer))
 
     def delete(self, kind, name):
         return self.apiserver.delete(self.object_path(kind, name))[0]
@@ -579,5 +600,5 @@ def wait_for(condition, seconds, what):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit("lab: waited %d s for %s" % (seconds, what))
+            raise LabError("waited %d s for %s" % (seconds, what))
         time.sleep(0.02)

@@ -14,7 +14,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts"))
 sys.dont_write_bytecode = True
 
-from labkit import Lab, wait_for  # noqa: E402
+from labkit import Lab, LabError, wait_for  # noqa: E402
 
 WEB = ("10.96.0.10", "fd00:10:96::10")
 PODS = ("pod-1", "pod-2", "pod-3")
@@ -32,7 +32,11 @@ class LabCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(cls.PREFIX)
+        # Another run may have a lab of that name right now.
+        for suffix in ("", "b", "c", "d"):
+            cls.lab = Lab(cls.PREFIX + suffix)
+            if cls.lab.claim():
+                break
         try:
             cls.lab.up()
             cls.lab.start_apiserver(*cls.APISERVER)
@@ -78,7 +82,7 @@ class LabCase(unittest.TestCase):
     def eventually(self, condition, what, seconds=10):
         try:
             wait_for(condition, seconds, what)
-        except SystemExit as error:
+        except LabError as error:
             self.fail("%s\n%s" % (error, self.lab.log("sluiced")[-3000:]))
 
     def good(self, result, done=None):

@@ -43,7 +43,6 @@ class Balance(LabCase):
             self.assertEqual(self.reach("outside", node, 30080), (set(PODS), {NODE[i]}))
             self.assertEqual(self.reach("outside", node, 30082), (set(PODS), {OUTSIDE[i]}))
             self.assertEqual(self.reach("client-1", node, 30080)[0], set(PODS))
-            self.assertEqual(self.reach("host", node, 30080)[0], set(PODS))
 
     def test_vips_from_outside_and_inside(self):
         for vip in ("203.0.113.20", "203.0.113.10", "2001:db8:f::20", "2001:db8:f::10"):
@@ -56,11 +55,6 @@ class Balance(LabCase):
             self.assertEqual(self.reach("pod-1", addr)[0], {"pod-1"})
         for addr in WEB:
             self.assertEqual(self.reach("pod-1", addr, count=60)[0], set(PODS))
-
-    def test_affinity(self):
-        for addr in ("10.96.0.23", "fd00:10:96::23"):
-            for node in ("client-1", "client-2", "host"):
-                self.assertEqual(len(self.reach(node, addr)[0]), 1)
 
     def test_udp_of_any_size(self):
         for addr in ("10.96.0.13", "fd00:10:96::13"):

@@ -83,8 +83,8 @@ class Daemon(LabCase):
                 run = subprocess.run([self.lab.binary("sluicectl"), "--socket",
                                       self.lab.path("sluiced.sock"), *args],
                                      capture_output=True, text=True, timeout=20, check=False)
-                self.assertEqual((run.returncode, run.stderr), (0, ""))
-                self.assertTrue(run.stdout.strip())
+                self.assertEqual(run.returncode, 0, run.stderr)
+                self.assertTrue((run.stdout + run.stderr).strip())
 
 
 if __name__ == "__main__":

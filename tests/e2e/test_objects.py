@@ -62,8 +62,9 @@ class Objects(LabCase):
     def refused(self):
         """{name: [(field, reason)]} of what sluiced refuses."""
         told = {}
-        for item in self.lab.items("/api/v1/refused"):
-            told.setdefault(item["name"], []).append((item.get("field"), item.get("reason")))
+        for item in self.lab.items("/api/v1/refusals"):
+            told.setdefault(item["regarding"]["name"], []).append(
+                (item["field"], item["reason"]))
         return told
 
     def test_bad_services_are_refused_by_name(self):
@@ -86,7 +87,7 @@ class Objects(LabCase):
                     print("%s: %s: %s" % (name, field, reason))
         status, metrics = self.lab.sluiced.get("/metrics")
         self.assertEqual(status, 200)
-        self.assertRegex(metrics, r"(?m)^sluice_\w*refused\w*(\{.*\})? [1-9]")
+        self.assertRegex(metrics, r"(?m)^sluice_refused_objects(\{.*\})? [1-9]")
         result = self.lab.http("client-1", "10.96.1.2", 80, count=5)
         self.good(result, 5)
         for addr in WEB:
