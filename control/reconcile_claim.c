@@ -37,12 +37,19 @@ void claims_fini(struct reconciler *r)
 	r->frontends = NULL;
 }
 
+/* Field by field: the padding behind them may hold anything. */
+static bool key_equal(const struct svc_frontend_key *a, const struct svc_frontend_key *b)
+{
+	return ip_equal(&a->addr, &b->addr) && a->port == b->port && a->proto == b->proto &&
+		a->family == b->family;
+}
+
 static struct frontend *frontend_find(const struct reconciler *r, const struct svc_frontend_key *k)
 {
 	struct frontend *f;
 
 	LIST_FOREACH (f, &r->frontends[hash_of(r, k) & (r->n_frontend_buckets - 1)], link)
-		if (memcmp(&f->key, k, sizeof(*k)) == 0)
+		if (key_equal(&f->key, k))
 			return f;
 	return NULL;
 }
@@ -185,7 +192,7 @@ int claim_add(struct reconciler *r, struct claim_list *list, struct applied_serv
 	struct claim *c;
 
 	LIST_FOREACH (c, list, of_owner)
-		if (c->kind == kind && memcmp(&c->frontend->key, key, sizeof(*key)) == 0) {
+		if (c->kind == kind && key_equal(&c->frontend->key, key)) {
 			c->wanted = true;
 			return 0;
 		}
