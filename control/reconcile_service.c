@@ -38,9 +38,11 @@ bool reconcile_service_name(struct reconciler *r, uint32_t svc_port_id, char *ou
 /* --- backends ------------------------------------------------------------------------------------
  */
 
+/* What is in a list, and what was and still serves: a UDP flow to an endpoint that only left the
+ * lists, as one that terminates does, goes on. */
 static bool wanted_backend(const struct model_backend *b, enum ip_family f)
 {
-	return (b->in_cluster || b->in_local) && ip_family(&b->addr) == f;
+	return (b->in_cluster || b->in_local || b->ready || b->serving) && ip_family(&b->addr) == f;
 }
 
 static int backend_order(const struct applied_backend *a, const struct model_backend *b)

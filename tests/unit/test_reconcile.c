@@ -248,10 +248,20 @@ static void terminating_endpoints_drain(void)
 	REQUIRE(b != NULL);
 	CHECK_EQ(backend_state(domain(&f)->backends, b->ref), BACKEND_DRAINING);
 	CHECK((b->flags & SVC_BACKEND_TERMINATING) != 0);
-	/* In no list any more: gone for flows, too. */
+	/* In no list any more, but it serves: its flows go on. */
 	backend_ref ref = b->ref;
 
 	s = service(&w);
+	s->ports[0].backends[0].ready = false;
+	s->ports[0].backends[0].terminating = true;
+	s->ports[0].backends[0].in_cluster = s->ports[0].backends[0].in_local = false;
+	CHECK_EQ(model_service_set(f.m, s), 0);
+	fixture_settle(&f);
+	CHECK(backend_of(frontend(&f, "10.96.0.1", 80, NULL), "10.1.0.1") == NULL);
+	CHECK_EQ(backend_state(domain(&f)->backends, ref), BACKEND_DRAINING);
+	/* It serves no more: gone for flows, too. */
+	s = service(&w);
+	s->ports[0].backends[0].ready = s->ports[0].backends[0].serving = false;
 	s->ports[0].backends[0].in_cluster = s->ports[0].backends[0].in_local = false;
 	CHECK_EQ(model_service_set(f.m, s), 0);
 	fixture_settle(&f);
