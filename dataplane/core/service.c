@@ -148,6 +148,8 @@ static bool decide_service_address(
 		v->frontend = hit.kind;
 		if (!d->ready)
 			drop(v, DROP_ServicesNotReady);
+		else if (q->source == SVC_FROM_OUTSIDE && !d->cluster_ip_outside)
+			drop(v, DROP_ServiceOutsideClient);
 		else if (echo)
 			v->kind = SVC_ECHO;
 		else

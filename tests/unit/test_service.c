@@ -346,6 +346,9 @@ static void cluster_ips_from_outside_can_be_switched_off(void)
 	w.domain.cluster_ip_outside = false;
 	q = query(&w, SVC_CLUSTER_IP, SVC_FROM_OUTSIDE);
 	one(&w, &q, SVC_DROP, DROP_ServiceOutsideClient, false);
+	/* Nor do other ports of the address tell that it is there. */
+	q.dport = htons(4);
+	one(&w, &q, SVC_DROP, DROP_ServiceOutsideClient, false);
 	q = query(&w, SVC_CLUSTER_IP, SVC_FROM_HOST);
 	one(&w, &q, SVC_TRANSLATE, 0, true);
 	q = query(&w, SVC_LB_VIP, SVC_FROM_OUTSIDE);
