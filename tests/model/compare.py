@@ -31,6 +31,7 @@ DROPS = {
     'ServiceSourceRange': 'source-range',
     'ServiceOutsideClient': 'outside',
 }
+FLOW_MS = 25000  # unanswered flows live for 30 s
 HOST_VIPS = [generate.EXTERNAL[f][2] for f in ('IPv4', 'IPv6')]
 UPLINK = {'IPv4': ('192.0.2.2/24', '192.0.2.1'), 'IPv6': ('2001:db8:1::2/64', '2001:db8:1::1')}
 
@@ -195,6 +196,7 @@ class Run:
         self.rng = random.Random(seed ^ 0x5eed)
         self.shown = {}
         self.flows = []
+        self.now = 0
         self.affinity = oracle.Affinity()
 
     def go(self, steps, packets):
@@ -223,7 +225,10 @@ class Run:
         self.shown = now
 
     def send(self, packets):
-        return self.harness.ask({'packets': packets})['packets'] if packets else []
+        outcomes = self.harness.ask({'packets': packets})['packets'] if packets else []
+        if outcomes:
+            self.now = outcomes[-1]['now']
+        return outcomes
 
     def difference(self, why, p, verdict, answer):
         self.on_difference(Difference(why, self.seed, self.step, p, verdict, answer, self.objects))
@@ -278,8 +283,9 @@ class Run:
                 return
 
     def live_flows(self):
-        """Packets of flows that an earlier state began."""
+        """Packets of flows that an earlier state began and that did not end for lack of packets."""
         kept = []
+        self.flows = [f for f in self.flows if self.now - f[3] < FLOW_MS]
         packets = [dict(f[0], flags='A') for f in self.flows]
         for (p, port, backend, _), outcome in zip(self.flows, self.send(packets)):
             packet, answer = as_packet(p), Answer(p, outcome)

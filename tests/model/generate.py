@@ -64,7 +64,7 @@ def maybe_zeros(rng, ip):
         return ip.upper() if rng.random() < 0.2 else ip
     roll = rng.random()
     if roll < 0.1:
-        return '.'.join('0' * rng.randrange(2) + p for p in ip.split('.'))
+        return '.'.join(p.zfill(rng.choice([1, 2, 3])) for p in ip.split('.'))
     if roll < 0.15:
         return '::ffff:' + ip
     return ip

@@ -35,7 +35,7 @@ BITS = {V4: 32, V6: 128}
 
 def _v4(text):
     parts = text.split('.')
-    if len(parts) != 4 or not all(re.fullmatch(r'[0-9]+', p) for p in parts):
+    if len(parts) != 4 or not all(re.fullmatch(r'[0-9]{1,3}', p) for p in parts):
         return None
     # Old objects hold leading zeros; they are decimal.
     values = [int(p) for p in parts]
