@@ -141,6 +141,7 @@ struct parsed {
 	union {
 		struct flow_key4 key4;
 		struct flow_key6 key6;
+		uint64_t key_words[5]; /* as they are compared */
 	};
 };
 

@@ -48,48 +48,52 @@ static inline bool ipv4_plain_unicast(uint8_t first)
 	return (uint8_t)(first - 1) < 223 && first != 127;
 }
 
-/* TCP or UDP with room bytes from its header to the end of the IP packet: header whole, lengths
- * agree. */
-static inline bool parse_fast_l4(
-	const uint8_t *l4, uint32_t room, uint8_t proto, uint8_t *tcp_flags)
-{
-	if (proto == IP_PROTO_TCP) {
-		uint32_t header = l4[12] >> 2 & 0x3cu;
+/* Frames below this take the general path: every byte that the fast one reads lies inside. */
+#define PARSE_FAST_MIN (ETH_HLEN + 34)
 
-		*tcp_flags = l4[13];
-		return header - 20 <= room - 20 && !tcp_flags_bad(l4[13]);
-	}
-	*tcp_flags = 0;
-	return ntohs(load_u16(l4 + 4)) == room;
+/* TCP or UDP with room bytes from its header to the end of the IP packet: header whole, lengths
+ * agree. 14 bytes may be read. */
+static inline bool parse_fast_tcp(const uint8_t *l4, int32_t room, uint8_t *tcp_flags)
+{
+	int32_t header = l4[12] >> 2 & 0x3c;
+
+	*tcp_flags = l4[13];
+	return header >= 20 && header <= room && !tcp_flags_bad(l4[13]);
 }
 
-/* IPv4 at l3 with a header of 20 bytes, len >= l3 + 28. */
+static inline bool parse_fast_udp(const uint8_t *l4, int32_t room)
+{
+	return ntohs(load_u16(l4 + 4)) == room && room >= 8;
+}
+
+/* IPv4 at l3 with a header of 20 bytes, len >= l3 + 34. */
 static inline bool parse_fast4(
 	const uint8_t *frame, uint16_t len, uint16_t l3, uint16_t zone, struct parsed *out)
 {
 	const uint8_t *ip = frame + l3;
-	uint32_t total = ntohs(load_u16(ip + 2));
-	uint8_t proto = ip[9];
-	uint64_t tail, addrs = load_u64(ip + 12);
+	uint16_t total = ntohs(load_u16(ip + 2));
 	uint64_t sum = load_u32(ip);
+	uint8_t proto = ip[9];
 
 	sum += load_u32(ip + 4);
 	sum += load_u32(ip + 8);
 	sum += load_u32(ip + 12);
 	sum += load_u32(ip + 16);
 	/* A right header adds up to 0xffff, and to zero modulo it (never to zero: version 4). */
-	if (sum % 0xffff != 0)
+	if (!PACKET_LIKELY(sum % 0xffff == 0 && total + l3 <= len))
 		return false;
-	if (proto != IP_PROTO_TCP && proto != IP_PROTO_UDP)
+	if (!PACKET_LIKELY((load_u16(ip + 6) & htons(IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) == 0))
 		return false;
-	if (total < (proto == IP_PROTO_TCP ? 40u : 28u) || total + l3 > len)
+	if (!PACKET_LIKELY(ipv4_plain_unicast(ip[12]) && ipv4_plain_unicast(ip[16])))
 		return false;
-	if ((load_u16(ip + 6) & htons(IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) != 0)
-		return false;
-	if (!ipv4_plain_unicast(ip[12]) || !ipv4_plain_unicast(ip[16]))
-		return false;
-	if (!parse_fast_l4(ip + 20, total - 20, proto, &out->tcp_flags))
-		return false;
+	if (PACKET_LIKELY(proto == IP_PROTO_TCP)) {
+		if (!PACKET_LIKELY(parse_fast_tcp(ip + 20, total - 20, &out->tcp_flags)))
+			return false;
+	} else {
+		if (proto != IP_PROTO_UDP || !PACKET_LIKELY(parse_fast_udp(ip + 20, total - 20)))
+			return false;
+		out->tcp_flags = 0;
+	}
 
 	out->kind = PARSE_FLOW;
 	out->reason = 0;
@@ -98,30 +102,32 @@ static inline bool parse_fast4(
 	out->l3 = l3;
 	out->l4 = (uint16_t)(l3 + 20);
 	out->len = (uint16_t)(l3 + total);
-	tail = flow_key_tail(load_u32(ip + 20), zone, proto);
-	memcpy(&out->key4, &addrs, 8);
-	memcpy(&out->key4.sport, &tail, 8);
+	out->key_words[0] = load_u64(ip + 12);
+	out->key_words[1] = flow_key_tail(load_u32(ip + 20), zone, proto);
 	return true;
 }
 
-/* IPv6 at l3 without extension headers, len >= l3 + 48. */
+/* IPv6 at l3 without extension headers, len >= l3 + 54. */
 static inline bool parse_fast6(
 	const uint8_t *frame, uint16_t len, uint16_t l3, uint16_t zone, struct parsed *out)
 {
 	const uint8_t *ip = frame + l3;
-	uint32_t payload = ntohs(load_u16(ip + 4));
+	uint16_t payload = ntohs(load_u16(ip + 4));
 	uint8_t proto = ip[6];
-	uint64_t tail;
 
-	if ((ip[0] & 0xf0) != 0x60 || (proto != IP_PROTO_TCP && proto != IP_PROTO_UDP))
-		return false;
-	if (payload < (proto == IP_PROTO_TCP ? 20u : 8u) || payload + l3 + 40 > len)
+	if (!PACKET_LIKELY((ip[0] & 0xf0) == 0x60 && payload + l3 + 40 <= len))
 		return false;
 	/* ::/64 holds the unspecified, loopback and IPv4-mapped addresses. */
 	if (load_u64(ip + 8) == 0 || load_u64(ip + 24) == 0 || ip[8] == 0xff || ip[24] == 0xff)
 		return false;
-	if (!parse_fast_l4(ip + 40, payload, proto, &out->tcp_flags))
-		return false;
+	if (PACKET_LIKELY(proto == IP_PROTO_TCP)) {
+		if (!PACKET_LIKELY(parse_fast_tcp(ip + 40, payload, &out->tcp_flags)))
+			return false;
+	} else {
+		if (proto != IP_PROTO_UDP || !PACKET_LIKELY(parse_fast_udp(ip + 40, payload)))
+			return false;
+		out->tcp_flags = 0;
+	}
 
 	out->kind = PARSE_FLOW;
 	out->reason = 0;
@@ -130,9 +136,9 @@ static inline bool parse_fast6(
 	out->l3 = l3;
 	out->l4 = (uint16_t)(l3 + 40);
 	out->len = (uint16_t)(l3 + 40 + payload);
-	tail = flow_key_tail(load_u32(ip + 40), zone, proto);
-	memcpy(&out->key6, ip + 8, 32);
-	memcpy(&out->key6.sport, &tail, 8);
+	for (unsigned i = 0; i < 4; i++)
+		out->key_words[i] = load_u64(ip + 8 + 8 * i);
+	out->key_words[4] = flow_key_tail(load_u32(ip + 40), zone, proto);
 	return true;
 }
 
@@ -142,14 +148,14 @@ static inline bool parse_fast(const uint8_t *frame, uint16_t len, uint16_t zone,
 {
 	uint32_t start;
 
-	if (!PACKET_LIKELY(len >= ETH_HLEN + 28))
+	if (!PACKET_LIKELY(len >= PARSE_FAST_MIN))
 		return false;
 	out->vlan = 0;
 	start = load_u32(frame + 12) & htonl(0xffffff00); /* EtherType, version and length */
 	if (PACKET_LIKELY(start == htonl((uint32_t)ETH_TYPE_IPV4 << 16 | 0x4500)))
 		return parse_fast4(frame, len, ETH_HLEN, zone, out);
 	if ((start & htonl(0xffff0000)) == htonl((uint32_t)ETH_TYPE_IPV6 << 16) &&
-		len >= ETH_HLEN + 48)
+		len >= PARSE_FAST_MIN + 20)
 		return parse_fast6(frame, len, ETH_HLEN, zone, out);
 	return false;
 }

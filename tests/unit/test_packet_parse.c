@@ -285,7 +285,7 @@ static void ipv4_headers(void)
 	store_u16(f.data + 16, htons(41));
 	expect_drop(&f, DROP_RuntFrame, "total above frame");
 	for (unsigned byte = 14; byte < 34; byte++) {
-		BUILD(&f, false, .proto = 17, .payload = 4);
+		BUILD(&f, false, .proto = 17, .payload = 24);
 		if (byte == 14 || byte == 16 || byte == 17)
 			continue;
 		f.data[byte] ^= 0x10;
@@ -339,7 +339,7 @@ static void addresses(void)
 
 	for (unsigned n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
 		BUILD(&f, strchr(cases[n].src, ':') != NULL, .proto = 17, .src = cases[n].src,
-			.dst = cases[n].dst, .payload = 4);
+			.dst = cases[n].dst, .payload = 24);
 		expect_drop(&f, cases[n].reason, cases[n].src);
 	}
 	for (unsigned n = 0; n < sizeof(good) / sizeof(good[0]); n++) {
@@ -379,20 +379,25 @@ static void tcp_flags(void)
 
 static void transport_lengths(void)
 {
-	struct frame f;
+	/* Short packets go the general way, longer ones the inline one. */
+	static const uint16_t payloads[] = {3, 33};
 
-	for (unsigned v6 = 0; v6 < 2; v6++) {
-		BUILD(&f, v6, .proto = 6, .payload = 3);
+	for (unsigned n = 0; n < 4; n++) {
+		uint16_t payload = payloads[n / 2];
+		bool v6 = n % 2 != 0;
+		struct frame f;
+
+		BUILD(&f, v6, .proto = 6, .payload = payload);
 		f.data[f.l4 + 12] = 0x40;
 		expect_drop(&f, DROP_TruncatedHeader, "TCP header of 16 bytes");
-		f.data[f.l4 + 12] = 0x60;
+		f.data[f.l4 + 12] = (uint8_t)((20 + payload) / 4 + 1) << 4;
 		expect_drop(&f, DROP_TruncatedHeader, "TCP options behind the end");
-		BUILD(&f, v6, .proto = 17, .payload = 3);
+		BUILD(&f, v6, .proto = 17, .payload = payload);
 		store_u16(f.data + f.l4 + 4, htons(7));
 		expect_drop(&f, DROP_TruncatedHeader, "UDP length below its header");
-		store_u16(f.data + f.l4 + 4, htons(12));
+		store_u16(f.data + f.l4 + 4, htons(payload + 9));
 		expect_drop(&f, DROP_TruncatedHeader, "UDP length behind the end");
-		store_u16(f.data + f.l4 + 4, htons(10));
+		store_u16(f.data + f.l4 + 4, htons(payload + 7));
 		expect_kind(&f, PARSE_FLOW, "UDP shorter than its packet");
 	}
 }
