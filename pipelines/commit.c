@@ -104,7 +104,6 @@ static void fill_meta(struct worker *w, const struct burst *b, lanes_t i, uint32
 	cold->created_ms = w->now_ms;
 	cold->in_vport[DIR_FORWARD] = b->in_vport[i];
 	cold->in_vport[DIR_REPLY] = 0;
-	atomic_store_explicit(&m->state, FLOW_NEW, memory_order_relaxed);
 }
 
 /* Known once the reply key is final; nothing can hit the forward key before it is linked, and a
@@ -202,57 +201,71 @@ static void use_flow(struct worker *w, struct burst *b, lanes_t i, uint32_t ref)
 	b->to.rewrite |= LANE(i);
 }
 
-static void commit_lane(struct worker *w, struct burst *b, lanes_t i)
+static enum drop_reason refusal(int rc)
 {
-	const struct lane_decision *d = &b->decision[i];
+	if (rc == -ENOSPC)
+		return DROP_FlowIndexFull;
+	/* An operator ended the flow by its id before it had begun. */
+	return rc == -ECANCELED ? DROP_FlowInvalidState : DROP_SnatPortExhausted;
+}
+
+/* The entry, linked both ways, or the winner of a race; a negative refusal. */
+static int commit_flow(struct worker *w, struct burst *b, lanes_t i, uint32_t *ref)
+{
 	struct flow_table *t = w->dp->flows;
 	enum ip_family f = lane_family(b, i);
 	const struct ip_addr *snat_addr = &w->snap.tunables->snat.addr[f];
 	uint32_t entry, other = FLOW_NONE;
-	bool snat = d->snat;
+	bool snat = b->decision[i].snat;
+	struct flow_meta *m;
 	int rc;
 
-	/* An earlier lane of this burst may have made it. */
-	other = f == IP_V6 ? flow_lookup6(t, &b->key6[i]) : flow_lookup4(t, &b->key4[i]);
-	if (other != FLOW_NONE) {
-		use_flow(w, b, i, other);
-		return;
-	}
-	if (snat && ip_is_zero(snat_addr)) {
-		lane_drop(b, i, DROP_SnatNoAddress);
-		return;
-	}
 	entry = flow_alloc(t, f, w->id, w->now_ms);
-	if (entry == FLOW_NONE) {
-		lane_drop(b, i, DROP_FlowTableFull);
-		return;
-	}
+	if (entry == FLOW_NONE)
+		return -ENOMEM;
+	m = flow_meta(t, f, entry);
 	fill_keys(w, b, i, entry, snat ? snat_addr : NULL);
 	fill_meta(w, b, i, entry, snat);
 	rc = link_reply(w, b, i, entry, &snat, &other);
 	if (rc < 0) {
 		flow_unalloc(t, f, w->id, entry);
-		if (rc == -EEXIST)
-			use_flow(w, b, i, other & ~1u);
-		else
-			lane_drop(
-				b, i, rc == -ENOSPC ? DROP_FlowIndexFull : DROP_SnatPortExhausted);
-		return;
+		*ref = other & ~1u;
+		return rc == -EEXIST ? 0 : rc;
 	}
 	if (snat)
-		atomic_fetch_or_explicit(
-			&flow_meta(t, f, entry)->flags, FLOW_F_SNAT, memory_order_relaxed);
+		atomic_fetch_or_explicit(&m->flags, FLOW_F_SNAT, memory_order_relaxed);
+	/* Last: whoever sees the state sees the keys it was linked with. */
+	atomic_store_explicit(&m->state, FLOW_NEW, memory_order_release);
+	*ref = entry << 1 | DIR_FORWARD;
 	rc = flow_link(t, f, entry, DIR_FORWARD, &other);
 	if (rc < 0) {
 		/* Readers may have seen the reply key: the entry dies as any other does. */
 		flow_kill(t, f, entry);
-		if (rc == -EEXIST)
-			use_flow(w, b, i, other);
-		else
-			lane_drop(b, i, DROP_FlowIndexFull);
-		return;
+		*ref = other;
 	}
-	use_flow(w, b, i, entry << 1 | DIR_FORWARD);
+	return rc == -EEXIST ? 0 : rc;
+}
+
+static void commit_lane(struct worker *w, struct burst *b, lanes_t i)
+{
+	struct flow_table *t = w->dp->flows;
+	enum ip_family f = lane_family(b, i);
+	uint32_t ref;
+	int rc = 0;
+
+	/* An earlier lane of this burst may have made it. */
+	ref = f == IP_V6 ? flow_lookup6(t, &b->key6[i]) : flow_lookup4(t, &b->key4[i]);
+	if (ref == FLOW_NONE) {
+		if (b->decision[i].snat && ip_is_zero(&w->snap.tunables->snat.addr[f])) {
+			lane_drop(b, i, DROP_SnatNoAddress);
+			return;
+		}
+		rc = commit_flow(w, b, i, &ref);
+	}
+	if (rc < 0)
+		lane_drop(b, i, rc == -ENOMEM ? DROP_FlowTableFull : refusal(rc));
+	else
+		use_flow(w, b, i, ref);
 }
 
 void stage_commit(struct worker *w, struct burst *b)

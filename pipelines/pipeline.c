@@ -120,6 +120,13 @@ uint32_t pipeline_table_usage(
 	flow_usage(dp, IP_V4, t++);
 	flow_usage(dp, IP_V6, t++);
 	*t = (struct table_usage){
+		.name = "affinity",
+		.capacity = affinity_capacity(dp->affinity),
+		.used = affinity_used(dp->affinity),
+	};
+	t->high_water = t->used; /* records are replaced, never given back */
+	t++;
+	*t = (struct table_usage){
 		.name = "fragments",
 		.capacity = (uint64_t)FRAG_ENTRIES * dp->n_workers,
 	};

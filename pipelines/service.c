@@ -62,6 +62,9 @@ static void service_lane(struct worker *w, struct burst *b, lanes_t i)
 
 	lane_service_query(w, b, i, &q);
 	svc_decide(w->snap.services, &q, &v);
+	/* Recorded with the decision, so that the next lane of this burst keeps to it. */
+	affinity_apply(w->dp->affinity, &q, w->now_ms, &v);
+	affinity_record(w->dp->affinity, &q, w->now_ms, &v);
 	*d = (struct lane_decision){.frontend_kind = (uint8_t)v.frontend};
 	switch (v.kind) {
 	case SVC_TRANSLATE:

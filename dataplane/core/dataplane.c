@@ -43,10 +43,16 @@ static struct tunables default_tunables = {
 
 int dataplane_init(struct dataplane *dp, struct flow_table *flows)
 {
+	uint64_t seed;
+
 	memset(dp, 0, sizeof(*dp));
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
+		seed = (uint64_t)(uintptr_t)dp;
 	dp->next_hops = malloc(sizeof(*dp->next_hops));
-	if (dp->next_hops == NULL)
+	if (dp->next_hops == NULL || affinity_init(AFFINITY_RECORDS, seed, &dp->affinity) < 0) {
+		free(dp->next_hops);
 		return -ENOMEM;
+	}
 	for (uint32_t i = 0; i < NEXT_HOPS_MAX; i++)
 		atomic_init(&dp->next_hops->at[i], &no_next_hop);
 	flow_timeouts_default(&default_tunables.timeouts);
@@ -61,7 +67,9 @@ int dataplane_init(struct dataplane *dp, struct flow_table *flows)
 void dataplane_fini(struct dataplane *dp)
 {
 	free(dp->next_hops);
+	affinity_fini(dp->affinity);
 	dp->next_hops = NULL;
+	dp->affinity = NULL;
 }
 
 int worker_init(struct worker *w, struct dataplane *dp, uint32_t id, const struct worker_io *io)

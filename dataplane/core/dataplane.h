@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/affinity.h"
 #include "core/burst.h"
 #include "core/drop.h"
 #include "core/flow.h"
@@ -99,6 +100,7 @@ struct dataplane {
 	_Atomic uint32_t frontend_generation;
 	struct next_hop_table *next_hops;
 	struct flow_table *flows;
+	struct affinity_table *affinity; /* ClientIP session affinity */
 	struct grace grace;
 	uint32_t n_workers;
 	struct worker *workers[WORKERS_MAX];

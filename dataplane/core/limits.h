@@ -53,6 +53,10 @@
  * twice. Longer chains are attacks on parsers. */
 #define IPV6_EXT_HEADERS_MAX 8
 
+/* Clients whose endpoint is remembered, all services together; a full set forgets its oldest. At
+ * 40 bytes a record this bounds what spoofed clients can take. */
+#define AFFINITY_RECORDS 65536
+
 /* Datagrams whose first fragment is remembered, and stray fragments held, a worker. */
 #define FRAG_ENTRIES           1024
 #define FRAG_HELD_MAX          128

@@ -254,6 +254,8 @@ static bool service_option(
 		p->flags |= SVC_ITP_LOCAL;
 	else if (strcmp(word, "reset") == 0)
 		p->flags |= SVC_RESET_REMOVED;
+	else if ((value = value_of(word, "affinity")) != NULL)
+		p->affinity_seconds = (uint32_t)atoi(value);
 	else if ((value = value_of(word, "source")) != NULL) {
 		struct ip_prefix *prefix = keep(w, calloc(1, sizeof(*prefix)));
 
