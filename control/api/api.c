@@ -54,6 +54,7 @@ const struct http_route api_routes[] = {
 	{"/api/v1/pipelines/{name}", HTTP_GET, api_get_pipeline, 0},
 	{"/api/v1/tables", HTTP_GET, api_get_tables, 0},
 	{"/api/v1/refusals", HTTP_GET, api_get_refusals, 0},
+	{"/api/v1/conflicts", HTTP_GET, api_get_conflicts, 0},
 	{NULL, 0, NULL, 0},
 };
 
@@ -221,6 +222,7 @@ void api_stop(struct api *a)
 		close(a->stop_fd);
 	pthread_mutex_destroy(&a->config_lock);
 	free(a->config_json);
+	free(a->node_name);
 	free(a);
 }
 

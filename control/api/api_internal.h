@@ -49,7 +49,7 @@ struct api {
 	struct change *changes; /* waiting for the reconciler */
 
 	pthread_mutex_t config_lock;
-	char *config_json; /* under config_lock */
+	char *config_json, *node_name; /* under config_lock */
 
 	/* When each worker's heartbeat was last seen to move. */
 	uint64_t beat[WORKERS_MAX];
@@ -89,6 +89,7 @@ void api_get_pipelines(struct http_request *req);
 void api_get_pipeline(struct http_request *req);
 void api_get_tables(struct http_request *req);
 void api_get_refusals(struct http_request *req);
+void api_get_conflicts(struct http_request *req);
 void api_get_config(struct http_request *req);
 void api_get_overview(struct http_request *req);
 void api_get_version(struct http_request *req);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Routes, neighbours and refused objects: lists that are copied batch by batch through readers
- * that any thread may call, so that a long one holds nothing. A route lookup asks the control
- * thread, which owns the published routes. API thread otherwise. */
+/* Routes, neighbours, conflicts and refused objects: lists that are copied batch by batch through
+ * readers that any thread may call, so that a long one holds nothing. A route lookup asks the
+ * control thread, which owns the published routes. API thread otherwise. */
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -32,6 +32,7 @@ struct batch_list {
 	struct reconcile_route route;
 	struct neighbour_view neighbour;
 	char refusal[1024];
+	uint32_t conflicts;
 };
 
 static enum http_step batch_produce(void *arg, struct evbuffer *out, int64_t deadline_us)
@@ -253,6 +254,38 @@ static uint32_t next_neighbours(struct batch_list *l)
 void api_get_neighbors(struct http_request *req)
 {
 	send_batches(req, "NeighborList", next_neighbours);
+}
+
+/* --- frontends that several services claim ---------------------------------------------------- */
+
+static uint32_t next_conflicts(struct batch_list *l)
+{
+	struct reconcile_conflict c[16];
+	uint32_t n = reconcile_conflicts(
+		l->api->deps.reconciler, l->conflicts, sizeof(c) / sizeof(c[0]), c);
+	char proto[12];
+
+	for (uint32_t i = 0; i < n; i++) {
+		jw_object(&l->w, NULL);
+		jw_string(&l->w, "kind", "Conflict");
+		/* A NodePort is served on every NodePort address. */
+		if (ip_is_zero(&c[i].addr))
+			jw_null(&l->w, "address");
+		else
+			jw_ip(&l->w, "address", &c[i].addr);
+		jw_int(&l->w, "port", c[i].port);
+		jw_string(&l->w, "protocol", ip_proto_name(c[i].proto, proto));
+		jw_string(&l->w, "winner", c[i].winner);
+		jw_string(&l->w, "loser", c[i].loser);
+		jw_object_end(&l->w);
+	}
+	l->conflicts += n;
+	return n;
+}
+
+void api_get_conflicts(struct http_request *req)
+{
+	send_batches(req, "ConflictList", next_conflicts);
 }
 
 /* --- refused objects ------------------------------------------------------------------------- */

@@ -77,12 +77,16 @@ static char *config_text(const struct config *cfg)
 void api_set_config(struct api *a, const struct config *cfg)
 {
 	char *text = config_text(cfg), *old;
+	char *name = cfg->node.name != NULL ? strdup(cfg->node.name) : NULL, *old_name;
 
 	pthread_mutex_lock(&a->config_lock);
 	old = a->config_json;
+	old_name = a->node_name;
 	a->config_json = text;
+	a->node_name = name;
 	pthread_mutex_unlock(&a->config_lock);
 	free(old);
+	free(old_name);
 }
 
 void api_get_config(struct http_request *req)
@@ -268,12 +272,9 @@ static void write_parts(struct api *a, struct jw *w)
 
 static void write_node(struct api *a, struct jw *w)
 {
-	const struct model_node *self;
-
-	model_read_lock(a->deps.model);
-	self = model_node_self(a->deps.model);
-	jw_string(w, "node", self != NULL ? self->name : NULL);
-	model_read_unlock(a->deps.model);
+	pthread_mutex_lock(&a->config_lock);
+	jw_string(w, "node", a->node_name);
+	pthread_mutex_unlock(&a->config_lock);
 	jw_string(w, "version", SLUICE_VERSION);
 	jw_string(w, "dpdk", rim_dpdk_version());
 	jw_time_ms(w, "startedAt", a->started_ms);

@@ -296,7 +296,7 @@ void show_overview(const json_t *doc)
 		printf("            %s objects refused: sluicectl get refusals\n",
 			text(doc, "services.refusedObjects"));
 	if (strcmp(text(doc, "services.conflicts"), "0") != 0)
-		printf("            %s frontends claimed by several services\n",
+		printf("            %s frontends claimed by several services: sluicectl get conflicts\n",
 			text(doc, "services.conflicts"));
 	show_sources(doc);
 	printf("Buffers     %s of %s in use, hugepages: %s\n", text(doc, "buffers.used"),

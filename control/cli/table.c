@@ -100,8 +100,11 @@ static const struct column refusal_columns[] = {V("KIND", "regarding.kind"),
 	V("NAMESPACE", "regarding.namespace"), V("NAME", "regarding.name"), V("FIELD", "field"),
 	V("REASON", "reason"), END};
 
-static const struct column config_columns[] = {V("KEY", "key"), V("VALUE", "value"),
-	V("DEFAULT", "default"), V("RELOADABLE", "reloadable"), END};
+static const struct column conflict_columns[] = {V("ADDRESS", "address"), V("PORT", "port"),
+	V("PROTO", "protocol"), V("WINNER", "winner"), V("LOSER", "loser"), END};
+
+static const struct column config_columns[] = {V("KEY", "key"), V("RELOADABLE", "reloadable"),
+	V("DEFAULT", "default"), V("VALUE", "value"), END};
 
 #define FLOW_FILTERS                                                                        \
 	"ip src dst port srcPort dstPort proto family service namespace backend state nat " \
@@ -193,6 +196,11 @@ const struct type types[] = {
 		.text = "objects refused, wholly or in part, by field",
 		.list = "/api/v1/refusals",
 		.columns = refusal_columns},
+	{.name = "conflicts",
+		.aliases = "conflict",
+		.text = "frontends that several services claim, and which one has them",
+		.list = "/api/v1/conflicts",
+		.columns = conflict_columns},
 	{.name = "config",
 		.aliases = "configuration",
 		.text = "configuration that differs from the defaults; -o yaml shows all of it",

@@ -72,6 +72,24 @@ void reconcile_stats(struct reconciler *r, struct reconcile_stats *out)
 	out->backends = 7;
 }
 
+uint32_t reconcile_conflicts(
+	struct reconciler *r, uint32_t from, uint32_t max, struct reconcile_conflict *out)
+{
+	uint32_t n;
+
+	/* The odd ones are NodePorts. */
+	for (n = 0; n < max && from + n < 21; n++) {
+		memset(&out[n], 0, sizeof(out[n]));
+		if ((from + n) % 2 == 0)
+			out[n].addr = ip_from_v4(htonl(0x0a600000 + from + n));
+		out[n].port = 80;
+		out[n].proto = IP_PROTO_TCP;
+		snprintf(out[n].winner, sizeof(out[n].winner), "a/first");
+		snprintf(out[n].loser, sizeof(out[n].loser), "b/second-%u", from + n);
+	}
+	return n;
+}
+
 bool reconcile_ready(const struct reconciler *r)
 {
 	return fake_ready;

@@ -154,7 +154,7 @@ class Resources(Case):
         for path in ("version", "overview", "config", "services", "backends", "nodes", "flows",
                      "vports", "vports/up", "ports", "ports/uplink0", "workers", "workers/1",
                      "routes", "neighbors", "drops", "drop-reasons", "pipelines", "pipelines/pod",
-                     "tables", "refusals", "services/shop/cart", "services/shop/cart/backends",
+                     "tables", "refusals", "conflicts", "services/shop/cart", "services/shop/cart/backends",
                      "drops?all=true"):
             self.assertEqual(fixture.get("/api/v1/" + path).status, 200, path)
 
@@ -201,6 +201,11 @@ class Resources(Case):
     def test_counters_are_exact(self):
         port = fixture.get("/api/v1/ports/uplink0").json()
         self.assertEqual(port["status"]["counters"]["rxPackets"], str(2**64 - 1))
+
+    def test_conflicts(self):
+        items = fixture.get("/api/v1/conflicts").json()["items"]
+        self.assertEqual(len(items), 21)
+        self.assertEqual([items[0]["address"], items[1]["address"]], ["10.96.0.0", None])
 
     def test_route_lookup(self):
         self.problem(fixture.get("/api/v1/routes/lookup", dst="10.0.0.1"), 404, "NoRoute")

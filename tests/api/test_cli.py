@@ -108,7 +108,7 @@ class Cli(unittest.TestCase):
 
     def test_status(self):
         out = self.run_cli("status", "--check")
-        for word in ("node-a", "[+] workers", "2 of 2 turn", "NoRoute", "objects refused"):
+        for word in ("[+] workers", "2 of 2 turn", "NoRoute", "objects refused"):
             self.assertIn(word, out)
         fixture.command("link down")
         self.assertIn("[-] uplinks", self.run_cli("status", "--check", status=6))
