@@ -78,8 +78,7 @@ static void prefix_add(struct prefixes *p, const struct ip_prefix *prefix)
 		p->at = grown;
 		p->room = room;
 	}
-	memset(&p->at[p->n], 0, sizeof(*p->at));
-	p->at[p->n] = *prefix;
+	prefix_set(&p->at[p->n], prefix);
 	ip_prefix_mask(&p->at[p->n++]);
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #include "control/reconcile.h"
@@ -210,6 +211,15 @@ void reconcile_vports_stop(struct reconciler *r);
 void reconcile_vports_fini(struct reconciler *r);
 struct applied_vport *reconcile_vport_find(struct reconciler *r, const char *name);
 void reconcile_announce(struct reconciler *r, const struct applied_vport *v);
+
+/* Records are compared as bytes: what an assignment leaves in the padding must not count. */
+static inline void prefix_set(struct ip_prefix *to, const struct ip_prefix *from)
+{
+	memset(to, 0, sizeof(*to));
+	to->addr = from->addr;
+	to->len = from->len;
+	to->family = from->family;
+}
 
 /* In force or about to be. */
 static inline bool vport_present(const struct applied_vport *v)

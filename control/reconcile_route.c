@@ -370,7 +370,8 @@ static int entry_compare(const void *x, const void *y)
 		c = (int)a->order - (int)b->order;
 	if (c == 0)
 		c = (int)a->r.vport - (int)b->r.vport;
-	return c != 0 ? c : (int)a->r.next_hop - (int)b->r.next_hop;
+	/* Of two nodes with one range the same wins every time, whatever the ids are. */
+	return c != 0 ? c : ip_compare(&a->r.via, &b->r.via);
 }
 
 static bool same_prefix(const struct ip_prefix *a, const struct ip_prefix *b)
@@ -589,7 +590,7 @@ uint32_t reconcile_routes_each(struct reconciler *r, const struct ip_prefix *aft
 			key.r.prefix = *after;
 			key.order = r->routes.at[i].order;
 			key.r.vport = r->routes.at[i].r.vport;
-			key.r.next_hop = r->routes.at[i].r.next_hop;
+			key.r.via = r->routes.at[i].r.via;
 			if (entry_compare(&r->routes.at[i], &key) <= 0)
 				continue;
 		}

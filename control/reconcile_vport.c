@@ -70,7 +70,7 @@ static void fill_addrs(struct reconciler *r, struct applied_vport *v, const stru
 		return;
 	}
 	for (uint32_t i = 0; i < m->n_addrs; i++) {
-		rec->addrs[rec->n_addrs] = m->addrs[i];
+		prefix_set(&rec->addrs[rec->n_addrs], &m->addrs[i]);
 		ip_prefix_mask(&rec->addrs[rec->n_addrs++]);
 	}
 	if (m->role != VPORT_HOST || m->n_addrs != 0)
@@ -355,7 +355,7 @@ void reconcile_vport_neighbours(
 		n.source[v->links[i - 1].family] = v->links[i - 1].addr;
 	for (uint32_t i = 0; i < set->n_links && n.n_links < VPORT_ADDRS_MAX; i++)
 		if (set->links[i].vport == v->id)
-			n.links[n.n_links++] = set->links[i].prefix;
+			prefix_set(&n.links[n.n_links++], &set->links[i].prefix);
 	neighbours_vport_set(r->nb, &n);
 }
 
