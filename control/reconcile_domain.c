@@ -248,6 +248,7 @@ bool reconcile_publish_domain(struct reconciler *r)
 	}
 	atomic_store_explicit(&r->dp->services, d, memory_order_release);
 	retire_old(r, old, &r->domain_mine, d);
+	dataplane_frontends_changed(r->dp);
 	LOG_INFO(reconcile, "services_published", "ready=%s ranges=%u node_port_addrs=%u",
 		d->ready ? "true" : "false", d->n_service_cidrs, d->n_node_port_addrs);
 	return true;

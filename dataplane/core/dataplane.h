@@ -220,6 +220,12 @@ struct worker {
 	void *rim;                  /* the rim's own part */
 };
 
+/* Control thread, behind a change that makes an address a UDP service's. */
+static inline void dataplane_frontends_changed(struct dataplane *dp)
+{
+	atomic_fetch_add_explicit(&dp->frontend_generation, 1, memory_order_release);
+}
+
 static inline void worker_load_snapshot(struct worker *w)
 {
 	struct dataplane *dp = w->dp;

@@ -96,7 +96,7 @@ static void publish(struct world *w)
 	if (fib_new(w->routes, w->n_routes, &fib) < 0)
 		abort();
 	w->routes_domain.generation++;
-	atomic_fetch_add(&dp->frontend_generation, 1);
+	dataplane_frontends_changed(dp);
 	*r = w->routes_domain;
 	r->fib = fib;
 	r->owned = w->owned;
