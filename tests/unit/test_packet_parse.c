@@ -493,6 +493,12 @@ static void first_fragments(void)
 		CHECK_EQ(p.frag_id, v6 ? htonl(0xabcd) : htons(0xabcd));
 		CHECK_EQ(v6 ? p.key6.sport : p.key4.sport, htons(7));
 
+		BUILD(&f, v6, .proto = 6, .payload = 44, .more = true, .ext = "f");
+		parse(&f, &p);
+		CHECK_EQ(p.kind, PARSE_FLOW);
+		CHECK_EQ(p.flags & (LANE_FRAGMENT | LANE_MORE_FRAGMENTS),
+			LANE_FRAGMENT | LANE_MORE_FRAGMENTS);
+
 		BUILD(&f, v6, .proto = 6, .payload = 20, .tcp_options = 40, .more = true,
 			.ext = "f");
 		f.len = f.end = (uint16_t)(f.l4 + 48);
