@@ -56,6 +56,11 @@ class Balance(LabCase):
         for addr in WEB:
             self.assertEqual(self.reach("pod-1", addr, count=60)[0], set(PODS))
 
+    def test_affinity(self):
+        for addr in ("10.96.0.23", "fd00:10:96::23"):
+            for node in ("client-1", "client-2", "host"):
+                self.assertEqual(len(self.reach(node, addr)[0]), 1)
+
     def test_udp_of_any_size(self):
         for addr in ("10.96.0.13", "fd00:10:96::13"):
             for size in (16, 1400, 1472, 1473, 2000, 8000):

@@ -10,22 +10,24 @@ from labkit import LOCAL
 
 POD3 = set(LOCAL["pod-3"][:2])
 
-# What the stand-in is told, and the change made while it is so.
+# What the stand-in is told while an endpoint leaves. CUT makes the client ask anew.
+CUT = {"fault": "drop", "verb": "watch", "running": True, "count": 1}
 FAULTS = {
     "drop": [{"fault": "drop", "verb": "watch", "running": True, "count": -1}],
     "truncate": [{"fault": "truncate", "verb": "watch", "running": True, "count": -1}],
     "gone on the watch": [{"fault": "gone", "verb": "watch", "running": True, "count": 3}],
-    "gone on the list": [{"fault": "gone", "verb": "list", "count": 3},
-                         {"fault": "drop", "verb": "watch", "running": True, "count": 1}],
-    "too many requests": [{"fault": "too-many-requests", "retryAfterSeconds": 1, "count": -1},
-                          {"fault": "drop", "verb": "watch", "running": True, "count": 1}],
-    "error text": [{"fault": "error-text", "count": -1},
-                   {"fault": "drop", "verb": "watch", "running": True, "count": 1}],
+    "gone on the list": [CUT, {"fault": "gone", "verb": "watch", "count": 2},
+                         {"fault": "gone", "verb": "list", "count": 3}],
+    "too many requests": [CUT, {"fault": "too-many-requests", "retryAfterSeconds": 1,
+                                "verb": "watch", "count": -1},
+                          {"fault": "too-many-requests", "retryAfterSeconds": 1, "verb": "list",
+                           "count": -1}],
+    "error text": [CUT, {"fault": "error-text", "verb": "watch", "count": -1},
+                   {"fault": "error-text", "verb": "list", "count": -1}],
     "error event": [{"fault": "error-event", "verb": "watch", "running": True, "count": 3}],
     "malformed": [{"fault": "malformed", "verb": "watch", "running": True, "count": 3}],
-    "slow bytes": [{"fault": "slow", "bytesPerSecond": 4000, "running": True, "count": -1}],
-    "split bytes": [{"fault": "split", "running": True, "count": -1},
-                    {"fault": "drop", "verb": "watch", "running": True, "count": 1}],
+    "slow bytes": [CUT, {"fault": "slow", "verb": "watch", "bytesPerSecond": 4000, "count": -1}],
+    "split bytes": [CUT, {"fault": "split", "verb": "watch", "count": -1}],
     "unknown event": [{"fault": "unknown-event", "verb": "watch", "running": True, "count": 3}],
 }
 
@@ -33,6 +35,10 @@ FAULTS = {
 class Faults(LabCase):
     PREFIX = "ef"
     APISERVER = ("--bookmark-interval", "2")
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.clear)
 
     def fault(self, **body):
         status, answer = self.lab.faults.post("/_fault", body)
@@ -50,6 +56,9 @@ class Faults(LabCase):
     def test_each_fault_leaves_forwarding_and_converges(self):
         for name, bodies in FAULTS.items():
             with self.subTest(name):
+                # The client waits longer after every failure, up to a minute; each fault meets
+                # one that has not failed yet.
+                self.start()
                 loads = [self.lab.start_client("client-1", "http", addr, 80, seconds=4, clients=4)
                          for addr in WEB]
                 for body in bodies:
@@ -76,6 +85,7 @@ class Faults(LabCase):
 
     def test_history_compacted_while_away(self):
         """The change happens while no watch runs and its version is compacted away: 410."""
+        self.start()
         self.fault(fault="refuse", seconds=3, running=True)
         removed = self.lab_change_while_refusing()
         self.assertEqual(self.lab.faults.post("/_compact", {})[0], 200)
