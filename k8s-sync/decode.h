@@ -12,11 +12,11 @@
 
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "control/model.h"
+#include "k8s-sync/json.h"
 #include "k8s-sync/limits.h"
 
 struct k8s_fault {
@@ -95,15 +95,16 @@ struct k8s_cidrs {
 
 /* Each returns NULL only when out of memory. */
 struct k8s_service *k8s_service_decode(const struct k8s_decode_config *config, const char *ns,
-	const char *name, const json_t *object);
+	const char *name, const struct jv *object);
 void k8s_service_free(struct k8s_service *service);
-struct k8s_endpoints *k8s_slice_decode(const char *ns, const char *name, const json_t *object);
+struct k8s_endpoints *k8s_slice_decode(const char *ns, const char *name, const struct jv *object);
 /* The old Endpoints object of core v1. */
-struct k8s_endpoints *k8s_endpoints_decode(const char *ns, const char *name, const json_t *object);
+struct k8s_endpoints *k8s_endpoints_decode(
+	const char *ns, const char *name, const struct jv *object);
 void k8s_endpoints_free(struct k8s_endpoints *endpoints);
-struct k8s_node *k8s_node_decode(const char *name, const json_t *object);
+struct k8s_node *k8s_node_decode(const char *name, const struct jv *object);
 void k8s_node_free(struct k8s_node *node);
-struct k8s_cidrs *k8s_cidrs_decode(const json_t *object);
+struct k8s_cidrs *k8s_cidrs_decode(const struct jv *object);
 void k8s_cidrs_free(struct k8s_cidrs *cidrs);
 
 static inline const char *k8s_slice_string(const struct k8s_slice *slice, uint32_t offset)

@@ -21,13 +21,13 @@ struct decoding {
 };
 
 static void ports(struct slice_builder b[IP_FAMILIES], struct k8s_faults **faults,
-	const json_t *subset, size_t s)
+	const struct jv *subset, size_t s)
 {
-	const json_t *list = k8s_array(faults, subset, "ports", "subsets[%zu].ports", s);
-	const json_t *entry;
+	const struct jv *list = k8s_array(faults, subset, "ports", "subsets[%zu].ports", s);
+	const struct jv *entry;
 	size_t i;
 
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		const char *protocol = k8s_string(
 			faults, entry, "protocol", "subsets[%zu].ports[%zu].protocol", s, i);
 		const char *name =
@@ -52,15 +52,15 @@ static void ports(struct slice_builder b[IP_FAMILIES], struct k8s_faults **fault
 	}
 }
 
-static void addresses(struct decoding *d, struct slice_builder b[IP_FAMILIES], const json_t *subset,
-	const char *member, bool ready, size_t s)
+static void addresses(struct decoding *d, struct slice_builder b[IP_FAMILIES],
+	const struct jv *subset, const char *member, bool ready, size_t s)
 {
 	struct k8s_faults **faults = &d->out->faults;
-	const json_t *list = k8s_array(faults, subset, member, "subsets[%zu].%s", s, member);
-	const json_t *entry;
+	const struct jv *list = k8s_array(faults, subset, member, "subsets[%zu].%s", s, member);
+	const struct jv *entry;
 	size_t i;
 
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		struct k8s_endpoint e = {.ready = ready, .serving = ready};
 		const char *text =
 			k8s_string(faults, entry, "ip", "subsets[%zu].%s[%zu].ip", s, member, i);
@@ -85,7 +85,7 @@ static void addresses(struct decoding *d, struct slice_builder b[IP_FAMILIES], c
 }
 
 /* false when out of memory */
-static bool subset(struct decoding *d, const json_t *entry, size_t s)
+static bool subset(struct decoding *d, const struct jv *entry, size_t s)
 {
 	struct slice_builder b[IP_FAMILIES];
 	bool ok = true;
@@ -107,13 +107,14 @@ static bool subset(struct decoding *d, const json_t *entry, size_t s)
 	return ok;
 }
 
-struct k8s_endpoints *k8s_endpoints_decode(const char *ns, const char *name, const json_t *object)
+struct k8s_endpoints *k8s_endpoints_decode(
+	const char *ns, const char *name, const struct jv *object)
 {
 	struct k8s_endpoints *out = calloc(1, sizeof(*out));
 	struct decoding d = {.out = out, .ns = ns};
-	const json_t *metadata = json_object_get(object, "metadata");
-	const json_t *labels = json_object_get(metadata, "labels");
-	const json_t *list, *entry;
+	const struct jv *metadata = jv_get(object, "metadata");
+	const struct jv *labels = jv_get(metadata, "labels");
+	const struct jv *list, *entry;
 	size_t s;
 
 	if (out == NULL)
@@ -125,15 +126,15 @@ struct k8s_endpoints *k8s_endpoints_decode(const char *ns, const char *name, con
 		out->refused = true;
 		return out;
 	}
-	if (json_object_get(labels, HEADLESS_LABEL) != NULL)
+	if (jv_get(labels, HEADLESS_LABEL) != NULL)
 		return out;
 	if (asprintf(&out->service, "%s/%s", ns, name) < 0) {
 		out->service = NULL;
 		goto no_memory;
 	}
 	out->trigger_time_ns = slice_trigger_time(metadata);
-	json_array_foreach (list, s, entry) {
-		if (!json_is_object(entry))
+	jv_foreach (list, s, entry) {
+		if (!jv_is(entry, JV_OBJECT))
 			k8s_fault(&out->faults, "not an object", "subsets[%zu]", s);
 		else if (!subset(&d, entry, s))
 			goto no_memory;

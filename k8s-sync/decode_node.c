@@ -53,15 +53,15 @@ static bool push_range(struct ip_prefix **list, uint32_t *n, const struct ip_pre
 	return true;
 }
 
-static bool addresses(struct k8s_node *out, const json_t *object)
+static bool addresses(struct k8s_node *out, const struct jv *object)
 {
 	struct k8s_faults **faults = &out->faults;
-	const json_t *status = k8s_object(faults, object, "status", "status");
-	const json_t *list = k8s_array(faults, status, "addresses", "status.addresses");
-	const json_t *entry;
+	const struct jv *status = k8s_object(faults, object, "status", "status");
+	const struct jv *list = k8s_array(faults, status, "addresses", "status.addresses");
+	const struct jv *entry;
 	size_t i;
 
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		const char *type =
 			k8s_string(faults, entry, "type", "status.addresses[%zu].type", i);
 		const char *text =
@@ -106,18 +106,18 @@ static bool add_range(struct k8s_faults **faults, const char *text, struct ip_pr
 	return push_range(list, n, &range);
 }
 
-static bool pod_cidrs(struct k8s_node *out, const json_t *spec)
+static bool pod_cidrs(struct k8s_node *out, const struct jv *spec)
 {
 	struct k8s_faults **faults = &out->faults;
-	const json_t *list = k8s_array(faults, spec, "podCIDRs", "spec.podCIDRs");
+	const struct jv *list = k8s_array(faults, spec, "podCIDRs", "spec.podCIDRs");
 	struct model_node *node = out->node;
-	const json_t *entry;
+	const struct jv *entry;
 	size_t i;
 
-	if (json_array_size(list) == 0)
+	if (jv_count(list) == 0)
 		return add_range(faults, k8s_string(faults, spec, "podCIDR", "spec.podCIDR"),
 			&node->pod_cidrs, &node->n_pod_cidrs, K8S_POD_CIDRS_MAX, "spec.podCIDR", 0);
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		if (!add_range(faults, k8s_text(faults, entry, "spec.podCIDRs[%zu]", i),
 			    &node->pod_cidrs, &node->n_pod_cidrs, K8S_POD_CIDRS_MAX,
 			    "spec.podCIDRs", i))
@@ -126,27 +126,27 @@ static bool pod_cidrs(struct k8s_node *out, const json_t *spec)
 	return true;
 }
 
-static void leaving(struct k8s_node *out, const json_t *metadata, const json_t *spec)
+static void leaving(struct k8s_node *out, const struct jv *metadata, const struct jv *spec)
 {
-	const json_t *taints = k8s_array(&out->faults, spec, "taints", "spec.taints");
-	const json_t *deleted = json_object_get(metadata, "deletionTimestamp");
-	const json_t *taint;
+	const struct jv *taints = k8s_array(&out->faults, spec, "taints", "spec.taints");
+	const struct jv *deleted = jv_get(metadata, "deletionTimestamp");
+	const struct jv *taint;
 	size_t i;
 
-	out->node->deleting = deleted != NULL && !json_is_null(deleted);
-	json_array_foreach (taints, i, taint) {
-		const char *key = json_string_value(json_object_get(taint, "key"));
+	out->node->deleting = !jv_absent(deleted);
+	jv_foreach (taints, i, taint) {
+		const char *key = jv_string(jv_get(taint, "key"));
 
 		if (key != NULL && strcmp(key, DRAIN_TAINT) == 0)
 			out->node->to_be_deleted = true;
 	}
 }
 
-struct k8s_node *k8s_node_decode(const char *name, const json_t *object)
+struct k8s_node *k8s_node_decode(const char *name, const struct jv *object)
 {
 	struct k8s_node *out = calloc(1, sizeof(*out));
-	const json_t *metadata = json_object_get(object, "metadata");
-	const json_t *spec, *labels;
+	const struct jv *metadata = jv_get(object, "metadata");
+	const struct jv *spec, *labels;
 	const char *zone;
 
 	if (out == NULL)
@@ -175,10 +175,10 @@ no_memory:
 	return NULL;
 }
 
-struct k8s_cidrs *k8s_cidrs_decode(const json_t *object)
+struct k8s_cidrs *k8s_cidrs_decode(const struct jv *object)
 {
 	struct k8s_cidrs *out = calloc(1, sizeof(*out));
-	const json_t *spec, *list, *entry;
+	const struct jv *spec, *list, *entry;
 	size_t i;
 
 	if (out == NULL)
@@ -189,7 +189,7 @@ struct k8s_cidrs *k8s_cidrs_decode(const json_t *object)
 		out->refused = true;
 		return out;
 	}
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		const char *text = k8s_text(&out->faults, entry, "spec.cidrs[%zu]", i);
 
 		if (!add_range(&out->faults, text, &out->cidrs, &out->n, K8S_SERVICE_CIDRS_MAX,

@@ -19,7 +19,7 @@ struct decoding {
 	const struct k8s_decode_config *config;
 	struct k8s_service *out;
 	struct model_service *m;
-	const json_t *spec;
+	const struct jv *spec;
 	bool families[IP_FAMILIES]; /* with a ClusterIP */
 	bool no_memory;
 };
@@ -87,16 +87,16 @@ static void cluster_ips(struct decoding *d, const char *single)
 {
 	static const char *const paths[] = {"spec.clusterIPs[0]", "spec.clusterIPs[1]"};
 	struct k8s_faults **faults = &d->out->faults;
-	const json_t *ips = k8s_array(faults, d->spec, "clusterIPs", "spec.clusterIPs");
-	const json_t *families = k8s_array(faults, d->spec, "ipFamilies", "spec.ipFamilies");
-	const json_t *value;
+	const struct jv *ips = k8s_array(faults, d->spec, "clusterIPs", "spec.clusterIPs");
+	const struct jv *families = k8s_array(faults, d->spec, "ipFamilies", "spec.ipFamilies");
+	const struct jv *value;
 	size_t i;
 
-	if (json_array_size(ips) == 0 || json_array_size(families) == 0) {
+	if (jv_count(ips) == 0 || jv_count(families) == 0) {
 		cluster_ip(d, single, NULL, "spec.clusterIP");
 		return;
 	}
-	json_array_foreach (ips, i, value) {
+	jv_foreach (ips, i, value) {
 		const char *text, *family;
 
 		if (i >= 2) {
@@ -104,7 +104,7 @@ static void cluster_ips(struct decoding *d, const char *single)
 			break;
 		}
 		text = k8s_text(faults, value, "spec.clusterIPs[%zu]", i);
-		family = k8s_text(faults, json_array_get(families, i), "spec.ipFamilies[%zu]", i);
+		family = k8s_text(faults, jv_at(families, i), "spec.ipFamilies[%zu]", i);
 		if (text != NULL && family != NULL)
 			cluster_ip(d, text, family, paths[i]);
 	}
@@ -130,7 +130,7 @@ static bool duplicate_port(
 	return false;
 }
 
-static uint16_t node_port(struct decoding *d, const json_t *entry, uint8_t proto, size_t i)
+static uint16_t node_port(struct decoding *d, const struct jv *entry, uint8_t proto, size_t i)
 {
 	int64_t value = 0;
 
@@ -148,7 +148,7 @@ static uint16_t node_port(struct decoding *d, const json_t *entry, uint8_t proto
 	return (uint16_t)value;
 }
 
-static void port(struct decoding *d, const json_t *entry, size_t i)
+static void port(struct decoding *d, const struct jv *entry, size_t i)
 {
 	struct k8s_faults **faults = &d->out->faults;
 	const char *protocol, *name;
@@ -157,7 +157,7 @@ static void port(struct decoding *d, const json_t *entry, size_t i)
 	uint8_t proto = IP_PROTO_TCP;
 	int64_t number = 0;
 
-	if (!json_is_object(entry)) {
+	if (!jv_is(entry, JV_OBJECT)) {
 		k8s_fault(faults, "not an object", "spec.ports[%zu]", i);
 		return;
 	}
@@ -189,11 +189,11 @@ static void port(struct decoding *d, const json_t *entry, size_t i)
 
 static void ports(struct decoding *d)
 {
-	const json_t *list = k8s_array(&d->out->faults, d->spec, "ports", "spec.ports");
-	const json_t *entry;
+	const struct jv *list = k8s_array(&d->out->faults, d->spec, "ports", "spec.ports");
+	const struct jv *entry;
 	size_t i;
 
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		if (d->m->n_ports == K8S_SERVICE_PORTS_MAX) {
 			k8s_fault(&d->out->faults, "too many", "spec.ports");
 			return;
@@ -221,13 +221,14 @@ static void external_addr(struct decoding *d, const char *text, struct ip_addr *
 
 static void external_ips(struct decoding *d)
 {
-	const json_t *list = k8s_array(&d->out->faults, d->spec, "externalIPs", "spec.externalIPs");
-	const json_t *value;
+	const struct jv *list =
+		k8s_array(&d->out->faults, d->spec, "externalIPs", "spec.externalIPs");
+	const struct jv *value;
 	size_t i;
 
 	if (!d->config->external_ips)
 		return;
-	json_array_foreach (list, i, value) {
+	jv_foreach (list, i, value) {
 		const char *text = k8s_text(&d->out->faults, value, "spec.externalIPs[%zu]", i);
 
 		if (text != NULL)
@@ -237,16 +238,16 @@ static void external_ips(struct decoding *d)
 }
 
 /* An address whose balancer terminates connections (ipMode Proxy) is left to that balancer. */
-static void lb_vips(struct decoding *d, const json_t *object)
+static void lb_vips(struct decoding *d, const struct jv *object)
 {
 	struct k8s_faults **faults = &d->out->faults;
-	const json_t *status = k8s_object(faults, object, "status", "status");
-	const json_t *lb = k8s_object(faults, status, "loadBalancer", "status.loadBalancer");
-	const json_t *list = k8s_array(faults, lb, "ingress", "status.loadBalancer.ingress");
-	const json_t *entry;
+	const struct jv *status = k8s_object(faults, object, "status", "status");
+	const struct jv *lb = k8s_object(faults, status, "loadBalancer", "status.loadBalancer");
+	const struct jv *list = k8s_array(faults, lb, "ingress", "status.loadBalancer.ingress");
+	const struct jv *entry;
 	size_t i;
 
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		const char *ip =
 			k8s_string(faults, entry, "ip", "status.loadBalancer.ingress[%zu].ip", i);
 		const char *mode = k8s_string(
@@ -293,16 +294,15 @@ static const char *trimmed(const char *text, char *buf, size_t size)
 static void source_ranges(struct decoding *d)
 {
 	struct k8s_faults **faults = &d->out->faults;
-	const json_t *list = k8s_array(
+	const struct jv *list = k8s_array(
 		faults, d->spec, "loadBalancerSourceRanges", "spec.loadBalancerSourceRanges");
 	uint32_t good[IP_FAMILIES] = {0}, bad[IP_FAMILIES] = {0};
-	const json_t *value;
+	const struct jv *value;
 	size_t i;
 
-	if (list == NULL && json_object_get(d->spec, "loadBalancerSourceRanges") != NULL &&
-		!json_is_null(json_object_get(d->spec, "loadBalancerSourceRanges")))
+	if (list == NULL && !jv_absent(jv_get(d->spec, "loadBalancerSourceRanges")))
 		bad[IP_V4] = bad[IP_V6] = 1;
-	json_array_foreach (list, i, value) {
+	jv_foreach (list, i, value) {
 		const char *text = k8s_text(faults, value, "spec.loadBalancerSourceRanges[%zu]", i);
 		struct ip_prefix range, *slot;
 		char buf[64];
@@ -356,9 +356,9 @@ static void affinity(struct decoding *d)
 {
 	struct k8s_faults **faults = &d->out->faults;
 	const char *text = k8s_string(faults, d->spec, "sessionAffinity", "spec.sessionAffinity");
-	const json_t *config =
+	const struct jv *config =
 		k8s_object(faults, d->spec, "sessionAffinityConfig", "spec.sessionAffinityConfig");
-	const json_t *client =
+	const struct jv *client =
 		k8s_object(faults, config, "clientIP", "spec.sessionAffinityConfig.clientIP");
 	int64_t seconds = AFFINITY_DEFAULT;
 
@@ -388,11 +388,11 @@ static void policies(struct decoding *d)
 }
 
 /* 1: served, 0: not for us, -1: refused. */
-static int service_kind(struct decoding *d, const json_t *metadata, enum service_type *type)
+static int service_kind(struct decoding *d, const struct jv *metadata, enum service_type *type)
 {
 	struct k8s_faults **faults = &d->out->faults;
 	const char *ours = d->config->service_proxy_name;
-	const json_t *labels = k8s_object(faults, metadata, "labels", "metadata.labels");
+	const struct jv *labels = k8s_object(faults, metadata, "labels", "metadata.labels");
 	const char *proxy = k8s_string(
 		faults, labels, PROXY_NAME_LABEL, "metadata.labels[\"" PROXY_NAME_LABEL "\"]");
 	const char *text = k8s_string(faults, d->spec, "type", "spec.type");
@@ -400,8 +400,7 @@ static int service_kind(struct decoding *d, const json_t *metadata, enum service
 	if (ours == NULL ? proxy != NULL : proxy == NULL || strcmp(proxy, ours) != 0)
 		return 0;
 	*type = SERVICE_CLUSTER_IP;
-	if (text == NULL && json_object_get(d->spec, "type") != NULL &&
-		!json_is_null(json_object_get(d->spec, "type")))
+	if (text == NULL && !jv_absent(jv_get(d->spec, "type")))
 		return -1;
 	if (text == NULL || text[0] == '\0' || strcmp(text, "ClusterIP") == 0)
 		return 1;
@@ -419,12 +418,12 @@ static int service_kind(struct decoding *d, const json_t *metadata, enum service
 }
 
 static void decode_served(
-	struct decoding *d, const json_t *object, const json_t *metadata, const char *single)
+	struct decoding *d, const struct jv *object, const struct jv *metadata, const char *single)
 {
 	struct k8s_faults **faults = &d->out->faults;
-	const json_t *annotations =
+	const struct jv *annotations =
 		k8s_object(faults, metadata, "annotations", "metadata.annotations");
-	const char *reset = json_string_value(json_object_get(annotations, RESET_ANNOTATION));
+	const char *reset = jv_string(jv_get(annotations, RESET_ANNOTATION));
 	const char *created =
 		k8s_string(faults, metadata, "creationTimestamp", "metadata.creationTimestamp");
 	int64_t ns = 0;
@@ -447,11 +446,11 @@ static void decode_served(
 }
 
 struct k8s_service *k8s_service_decode(const struct k8s_decode_config *config, const char *ns,
-	const char *name, const json_t *object)
+	const char *name, const struct jv *object)
 {
 	struct k8s_service *out = calloc(1, sizeof(*out));
 	struct decoding d = {.config = config, .out = out};
-	const json_t *metadata = json_object_get(object, "metadata");
+	const struct jv *metadata = jv_get(object, "metadata");
 	enum service_type type = SERVICE_CLUSTER_IP;
 	const char *single;
 	int kind;

@@ -140,12 +140,12 @@ void k8s_endpoints_free(struct k8s_endpoints *endpoints)
 	free(endpoints);
 }
 
-const char *slice_target(const char *ns, const json_t *endpoint, char *buf, size_t size)
+const char *slice_target(const char *ns, const struct jv *endpoint, char *buf, size_t size)
 {
-	const json_t *target = json_object_get(endpoint, "targetRef");
-	const char *kind = json_string_value(json_object_get(target, "kind"));
-	const char *name = json_string_value(json_object_get(target, "name"));
-	const char *target_ns = json_string_value(json_object_get(target, "namespace"));
+	const struct jv *target = jv_get(endpoint, "targetRef");
+	const char *kind = jv_string(jv_get(target, "kind"));
+	const char *name = jv_string(jv_get(target, "name"));
+	const char *target_ns = jv_string(jv_get(target, "namespace"));
 
 	if (kind == NULL || name == NULL || strcmp(kind, "Pod") != 0)
 		return "";
@@ -154,10 +154,10 @@ const char *slice_target(const char *ns, const json_t *endpoint, char *buf, size
 	return buf;
 }
 
-int64_t slice_trigger_time(const json_t *metadata)
+int64_t slice_trigger_time(const struct jv *metadata)
 {
-	const json_t *annotations = json_object_get(metadata, "annotations");
-	const char *text = json_string_value(json_object_get(annotations, TRIGGER_ANNOTATION));
+	const struct jv *annotations = jv_get(metadata, "annotations");
+	const char *text = jv_string(jv_get(annotations, TRIGGER_ANNOTATION));
 	int64_t ns = 0;
 
 	return text != NULL && k8s_time(text, &ns) == 0 ? ns : 0;
@@ -165,13 +165,13 @@ int64_t slice_trigger_time(const json_t *metadata)
 
 /* --- EndpointSlice --------------------------------------------------------------------------- */
 
-static void ports(struct slice_builder *b, struct k8s_faults **faults, const json_t *object)
+static void ports(struct slice_builder *b, struct k8s_faults **faults, const struct jv *object)
 {
-	const json_t *list = k8s_array(faults, object, "ports", "ports");
-	const json_t *entry;
+	const struct jv *list = k8s_array(faults, object, "ports", "ports");
+	const struct jv *entry;
 	size_t i;
 
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		const char *protocol =
 			k8s_string(faults, entry, "protocol", "ports[%zu].protocol", i);
 		const char *name = k8s_string(faults, entry, "name", "ports[%zu].name", i);
@@ -188,22 +188,22 @@ static void ports(struct slice_builder *b, struct k8s_faults **faults, const jso
 			continue;
 		if (proto != IP_PROTO_TCP && proto != IP_PROTO_UDP && proto != IP_PROTO_SCTP)
 			k8s_fault(faults, "not TCP, UDP or SCTP", "ports[%zu].protocol", i);
-		else if (name != NULL || json_is_null(json_object_get(entry, "name")) ||
-			json_object_get(entry, "name") == NULL)
+		else if (name != NULL || jv_absent(jv_get(entry, "name")))
 			slice_port(b, name, proto, (uint16_t)port);
 	}
 }
 
-static uint8_t hints(struct slice_builder *b, struct k8s_faults **faults, const json_t *hint,
+static uint8_t hints(struct slice_builder *b, struct k8s_faults **faults, const struct jv *hint,
 	const char *member, size_t i)
 {
-	const json_t *list = k8s_array(faults, hint, member, "endpoints[%zu].hints.%s", i, member);
-	const json_t *entry;
+	const struct jv *list =
+		k8s_array(faults, hint, member, "endpoints[%zu].hints.%s", i, member);
+	const struct jv *entry;
 	uint8_t n = 0;
 	size_t j;
 
-	json_array_foreach (list, j, entry) {
-		const char *name = json_string_value(json_object_get(entry, "name"));
+	jv_foreach (list, j, entry) {
+		const char *name = jv_string(jv_get(entry, "name"));
 
 		if (n == K8S_HINTS_MAX)
 			break;
@@ -216,9 +216,9 @@ static uint8_t hints(struct slice_builder *b, struct k8s_faults **faults, const 
 }
 
 static void conditions(
-	struct k8s_faults **faults, const json_t *entry, struct k8s_endpoint *e, size_t i)
+	struct k8s_faults **faults, const struct jv *entry, struct k8s_endpoint *e, size_t i)
 {
-	const json_t *list =
+	const struct jv *list =
 		k8s_object(faults, entry, "conditions", "endpoints[%zu].conditions", i);
 
 	e->ready = true;
@@ -234,22 +234,22 @@ static void conditions(
 }
 
 static void endpoint(struct slice_builder *b, struct k8s_faults **faults, const char *ns,
-	const json_t *entry, size_t i)
+	const struct jv *entry, size_t i)
 {
-	const json_t *addresses =
+	const struct jv *addresses =
 		k8s_array(faults, entry, "addresses", "endpoints[%zu].addresses", i);
-	const json_t *hint = k8s_object(faults, entry, "hints", "endpoints[%zu].hints", i);
+	const struct jv *hint = k8s_object(faults, entry, "hints", "endpoints[%zu].hints", i);
 	struct k8s_endpoint e = {0};
 	const char *text, *reason;
 	char target[320];
 
-	if (!json_is_object(entry)) {
+	if (!jv_is(entry, JV_OBJECT)) {
 		k8s_fault(faults, "not an object", "endpoints[%zu]", i);
 		return;
 	}
-	if (json_array_size(addresses) == 0)
+	if (jv_count(addresses) == 0)
 		return;
-	text = k8s_text(faults, json_array_get(addresses, 0), "endpoints[%zu].addresses[0]", i);
+	text = k8s_text(faults, jv_at(addresses, 0), "endpoints[%zu].addresses[0]", i);
 	if (text == NULL)
 		return;
 	reason = k8s_unicast(text, &e.addr);
@@ -270,14 +270,14 @@ static void endpoint(struct slice_builder *b, struct k8s_faults **faults, const 
 	slice_endpoint(b, &e);
 }
 
-static void endpoints(
-	struct slice_builder *b, struct k8s_faults **faults, const char *ns, const json_t *object)
+static void endpoints(struct slice_builder *b, struct k8s_faults **faults, const char *ns,
+	const struct jv *object)
 {
-	const json_t *list = k8s_array(faults, object, "endpoints", "endpoints");
-	const json_t *entry;
+	const struct jv *list = k8s_array(faults, object, "endpoints", "endpoints");
+	const struct jv *entry;
 	size_t i;
 
-	json_array_foreach (list, i, entry) {
+	jv_foreach (list, i, entry) {
 		if (i >= K8S_SLICE_ENDPOINTS_MAX) {
 			k8s_fault(faults, "more than the API allows", "endpoints");
 			return;
@@ -287,19 +287,19 @@ static void endpoints(
 }
 
 /* A list of another type is no empty list: then the last good state is better. */
-static bool is_list(const json_t *object, const char *member)
+static bool is_list(const struct jv *object, const char *member)
 {
-	const json_t *value = json_object_get(object, member);
+	const struct jv *value = jv_get(object, member);
 
-	return value == NULL || json_is_null(value) || json_is_array(value);
+	return jv_absent(value) || jv_is(value, JV_ARRAY);
 }
 
-struct k8s_endpoints *k8s_slice_decode(const char *ns, const char *name, const json_t *object)
+struct k8s_endpoints *k8s_slice_decode(const char *ns, const char *name, const struct jv *object)
 {
 	struct k8s_endpoints *out = calloc(1, sizeof(*out));
-	const json_t *metadata = json_object_get(object, "metadata");
+	const struct jv *metadata = jv_get(object, "metadata");
 	struct slice_builder b = {0};
-	const json_t *labels;
+	const struct jv *labels;
 	const char *service, *type;
 
 	if (out == NULL)
@@ -318,8 +318,7 @@ struct k8s_endpoints *k8s_slice_decode(const char *ns, const char *name, const j
 		out->refused = true;
 		return out;
 	}
-	if (service == NULL || service[0] == '\0' ||
-		json_object_get(labels, HEADLESS_LABEL) != NULL)
+	if (service == NULL || service[0] == '\0' || jv_get(labels, HEADLESS_LABEL) != NULL)
 		return out;
 	if (asprintf(&out->service, "%s/%s", ns, service) < 0) {
 		out->service = NULL;

@@ -26,6 +26,6 @@ void slice_endpoint(struct slice_builder *b, const struct k8s_endpoint *endpoint
 void slice_free(struct k8s_slice *slice);
 
 /* "namespace/pod" of a targetRef, or "". */
-const char *slice_target(const char *ns, const json_t *endpoint, char *buf, size_t size);
+const char *slice_target(const char *ns, const struct jv *endpoint, char *buf, size_t size);
 /* endpoints.kubernetes.io/last-change-trigger-time, 0 when absent. */
-int64_t slice_trigger_time(const json_t *metadata);
+int64_t slice_trigger_time(const struct jv *metadata);

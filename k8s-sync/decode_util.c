@@ -49,34 +49,34 @@ void k8s_fault(struct k8s_faults **faults, const char *reason, const char *path,
 
 /* An embedded NUL would let two readers see two values. */
 static const char *text_of(
-	struct k8s_faults **faults, const json_t *value, const char *path, va_list args)
+	struct k8s_faults **faults, const struct jv *value, const char *path, va_list args)
 {
-	if (value == NULL || json_is_null(value))
+	if (jv_absent(value))
 		return NULL;
-	if (!json_is_string(value)) {
+	if (!jv_is(value, JV_STRING)) {
 		add_fault(faults, "not a string", path, args);
 		return NULL;
 	}
-	if (strlen(json_string_value(value)) != json_string_length(value)) {
+	if (strlen(jv_string(value)) != jv_length(value)) {
 		add_fault(faults, "contains a NUL", path, args);
 		return NULL;
 	}
-	return json_string_value(value);
+	return jv_string(value);
 }
 
-const char *k8s_string(
-	struct k8s_faults **faults, const json_t *object, const char *member, const char *path, ...)
+const char *k8s_string(struct k8s_faults **faults, const struct jv *object, const char *member,
+	const char *path, ...)
 {
 	const char *text;
 	va_list args;
 
 	va_start(args, path);
-	text = text_of(faults, json_object_get(object, member), path, args);
+	text = text_of(faults, jv_get(object, member), path, args);
 	va_end(args);
 	return text;
 }
 
-const char *k8s_text(struct k8s_faults **faults, const json_t *value, const char *path, ...)
+const char *k8s_text(struct k8s_faults **faults, const struct jv *value, const char *path, ...)
 {
 	const char *text;
 	va_list args;
@@ -87,15 +87,15 @@ const char *k8s_text(struct k8s_faults **faults, const json_t *value, const char
 	return text;
 }
 
-const json_t *k8s_array(
-	struct k8s_faults **faults, const json_t *object, const char *member, const char *path, ...)
+const struct jv *k8s_array(struct k8s_faults **faults, const struct jv *object, const char *member,
+	const char *path, ...)
 {
-	const json_t *value = json_object_get(object, member);
+	const struct jv *value = jv_get(object, member);
 	va_list args;
 
-	if (value == NULL || json_is_null(value))
+	if (jv_absent(value))
 		return NULL;
-	if (json_is_array(value))
+	if (jv_is(value, JV_ARRAY))
 		return value;
 	va_start(args, path);
 	add_fault(faults, "not an array", path, args);
@@ -103,15 +103,15 @@ const json_t *k8s_array(
 	return NULL;
 }
 
-const json_t *k8s_object(
-	struct k8s_faults **faults, const json_t *object, const char *member, const char *path, ...)
+const struct jv *k8s_object(struct k8s_faults **faults, const struct jv *object, const char *member,
+	const char *path, ...)
 {
-	const json_t *value = json_object_get(object, member);
+	const struct jv *value = jv_get(object, member);
 	va_list args;
 
-	if (value == NULL || json_is_null(value))
+	if (jv_absent(value))
 		return NULL;
-	if (json_is_object(value))
+	if (jv_is(value, JV_OBJECT))
 		return value;
 	va_start(args, path);
 	add_fault(faults, "not an object", path, args);
@@ -119,23 +119,22 @@ const json_t *k8s_object(
 	return NULL;
 }
 
-int k8s_int(struct k8s_faults **faults, const json_t *object, const char *member, int64_t min,
+int k8s_int(struct k8s_faults **faults, const struct jv *object, const char *member, int64_t min,
 	int64_t max, int64_t *out, const char *path, ...)
 {
-	const json_t *value = json_object_get(object, member);
+	const struct jv *value = jv_get(object, member);
 	char reason[96];
 	va_list args;
 
-	if (value == NULL || json_is_null(value))
+	if (jv_absent(value))
 		return 0;
-	if (json_is_integer(value) && json_integer_value(value) >= min &&
-		json_integer_value(value) <= max) {
-		*out = json_integer_value(value);
+	if (jv_is(value, JV_INTEGER) && value->integer >= min && value->integer <= max) {
+		*out = value->integer;
 		return 1;
 	}
-	if (json_is_integer(value))
+	if (jv_is(value, JV_INTEGER))
 		snprintf(reason, sizeof(reason), "%lld is not within %lld..%lld",
-			(long long)json_integer_value(value), (long long)min, (long long)max);
+			(long long)value->integer, (long long)min, (long long)max);
 	else
 		snprintf(reason, sizeof(reason), "not an integer");
 	va_start(args, path);
@@ -144,16 +143,16 @@ int k8s_int(struct k8s_faults **faults, const json_t *object, const char *member
 	return -1;
 }
 
-int k8s_bool(struct k8s_faults **faults, const json_t *object, const char *member, bool *out,
+int k8s_bool(struct k8s_faults **faults, const struct jv *object, const char *member, bool *out,
 	const char *path, ...)
 {
-	const json_t *value = json_object_get(object, member);
+	const struct jv *value = jv_get(object, member);
 	va_list args;
 
-	if (value == NULL || json_is_null(value))
+	if (jv_absent(value))
 		return 0;
-	if (json_is_boolean(value)) {
-		*out = json_is_true(value);
+	if ((jv_is(value, JV_TRUE) || jv_is(value, JV_FALSE))) {
+		*out = jv_is(value, JV_TRUE);
 		return 1;
 	}
 	va_start(args, path);

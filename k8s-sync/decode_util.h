@@ -7,9 +7,10 @@
 
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "k8s-sync/json.h"
 
 #include "k8s-sync/decode.h"
 
@@ -18,19 +19,19 @@ void k8s_fault(struct k8s_faults **faults, const char *reason, const char *path,
 	__attribute__((format(printf, 3, 4)));
 
 /* NULL when absent or faulty. */
-const char *k8s_string(struct k8s_faults **faults, const json_t *object, const char *member,
+const char *k8s_string(struct k8s_faults **faults, const struct jv *object, const char *member,
 	const char *path, ...) __attribute__((format(printf, 4, 5)));
-const json_t *k8s_array(struct k8s_faults **faults, const json_t *object, const char *member,
+const struct jv *k8s_array(struct k8s_faults **faults, const struct jv *object, const char *member,
 	const char *path, ...) __attribute__((format(printf, 4, 5)));
-const json_t *k8s_object(struct k8s_faults **faults, const json_t *object, const char *member,
+const struct jv *k8s_object(struct k8s_faults **faults, const struct jv *object, const char *member,
 	const char *path, ...) __attribute__((format(printf, 4, 5)));
 /* The text of a string value itself (an array's element). */
-const char *k8s_text(struct k8s_faults **faults, const json_t *value, const char *path, ...)
+const char *k8s_text(struct k8s_faults **faults, const struct jv *value, const char *path, ...)
 	__attribute__((format(printf, 3, 4)));
 /* 1: *out is set; 0: absent, *out untouched; -1: faulty. */
-int k8s_int(struct k8s_faults **faults, const json_t *object, const char *member, int64_t min,
+int k8s_int(struct k8s_faults **faults, const struct jv *object, const char *member, int64_t min,
 	int64_t max, int64_t *out, const char *path, ...) __attribute__((format(printf, 7, 8)));
-int k8s_bool(struct k8s_faults **faults, const json_t *object, const char *member, bool *out,
+int k8s_bool(struct k8s_faults **faults, const struct jv *object, const char *member, bool *out,
 	const char *path, ...) __attribute__((format(printf, 5, 6)));
 
 /* An address that traffic may be sent to: no loopback, link-local, unspecified, multicast or

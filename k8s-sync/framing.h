@@ -24,7 +24,7 @@ enum framer_mode {
 /* One object. The names are what the scanner saw on the way, so that an object which cannot be
  * parsed can still be refused by name: raw JSON text, "" when absent or too long. */
 struct frame {
-	const char *text; /* NULL when the object was larger than max_object */
+	char *text; /* may be written to; NULL when the object was larger than max_object */
 	size_t len;
 	size_t size; /* bytes on the wire */
 	char type[16];

@@ -240,12 +240,12 @@ static int read_shell(struct reflector *r, bool *last)
 {
 	size_t len;
 	const char *text = framer_shell(r->list_framer, &len);
-	json_t *shell = text != NULL ? json_loadb(text, len, JSON_ALLOW_NUL, NULL) : NULL;
-	const json_t *metadata = json_object_get(shell, "metadata");
-	const char *kind = json_string_value(json_object_get(shell, "kind"));
-	const char *rv = json_string_value(json_object_get(metadata, "resourceVersion"));
-	const char *token = json_string_value(json_object_get(metadata, "continue"));
-	const json_t *items = json_object_get(shell, "items");
+	const struct jv *shell = text != NULL ? jv_parse_copy(&r->doc, text, len, NULL) : NULL;
+	const struct jv *metadata = jv_get(shell, "metadata");
+	const char *kind = jv_string(jv_get(shell, "kind"));
+	const char *rv = jv_string(jv_get(metadata, "resourceVersion"));
+	const char *token = jv_string(jv_get(metadata, "continue"));
+	const struct jv *items = jv_get(shell, "items");
 	size_t kind_len = strlen(r->config.kind);
 	int rc = -EPROTO;
 
@@ -255,7 +255,7 @@ static int read_shell(struct reflector *r, bool *last)
 		(strncmp(kind, r->config.kind, kind_len) != 0 ||
 			strcmp(kind + kind_len, "List") != 0))
 		goto out;
-	if (items != NULL && !json_is_null(items))
+	if (!jv_absent(items))
 		goto out;
 	/* All pages are of one snapshot. */
 	if (r->continue_token != NULL && strcmp(rv, r->list_rv) != 0)
@@ -271,7 +271,6 @@ static int read_shell(struct reflector *r, bool *last)
 			rc = -ENOMEM;
 	}
 out:
-	json_decref(shell);
 	return rc;
 }
 
@@ -544,6 +543,7 @@ void reflector_free(struct reflector *r)
 	free_timer(r->guard_timer);
 	framer_free(r->list_framer);
 	framer_free(r->watch_framer);
+	jv_doc_fini(&r->doc);
 	free(r->continue_token);
 	free(r->error_body);
 	free(r);

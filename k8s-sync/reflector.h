@@ -14,9 +14,10 @@
 
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "k8s-sync/json.h"
 
 struct event_base;
 struct http_client;
@@ -66,7 +67,7 @@ struct k8s_env {
 
 struct reflector_ops {
 	/* An object as plain data. A bad object yields data that says so. NULL: no memory. */
-	void *(*decode)(void *arg, const char *ns, const char *name, const json_t *object);
+	void *(*decode)(void *arg, const char *ns, const char *name, const struct jv *object);
 	void (*drop)(void *arg, void *decoded);
 	/* Takes decoded. key is "namespace/name", or "name" when there is no namespace. */
 	void (*upsert)(void *arg, const char *key, void *decoded);

@@ -16,9 +16,9 @@
 /* Fewer are never held back: small clusters empty themselves. */
 #define GUARD_MIN_REMOVED 10
 
-static const char *string_at(const json_t *object, const char *name)
+static const char *string_at(const struct jv *object, const char *name)
 {
-	const char *text = json_string_value(json_object_get(object, name));
+	const char *text = jv_string(jv_get(object, name));
 
 	return text != NULL ? text : "";
 }
@@ -209,13 +209,13 @@ static int refuse(
 }
 
 /* A DNS subdomain, as the API requires: it ends up in keys, logs and answers. */
-static bool valid_name(const json_t *metadata, const char *member, size_t max)
+static bool valid_name(const struct jv *metadata, const char *member, size_t max)
 {
-	const json_t *value = json_object_get(metadata, member);
-	size_t len = json_string_length(value);
+	const struct jv *value = jv_get(metadata, member);
+	size_t len = jv_length(value);
 
 	return len > 0 && len <= max &&
-		strspn(json_string_value(value), "abcdefghijklmnopqrstuvwxyz0123456789.-") == len;
+		strspn(jv_string(value), "abcdefghijklmnopqrstuvwxyz0123456789.-") == len;
 }
 
 static const char *bad_name(const char *name, char *buf, size_t size)
@@ -228,9 +228,9 @@ static const char *bad_name(const char *name, char *buf, size_t size)
 }
 
 /* A complete object from a list or an event. */
-static int take_object(struct reflector *r, const json_t *object, bool shadow)
+static int take_object(struct reflector *r, const struct jv *object, bool shadow)
 {
-	const json_t *metadata = json_object_get(object, "metadata");
+	const struct jv *metadata = jv_get(object, "metadata");
 	const char *ns = string_at(metadata, "namespace");
 	const char *name = string_at(metadata, "name");
 	const char *kind = string_at(object, "kind");
@@ -239,11 +239,10 @@ static int take_object(struct reflector *r, const json_t *object, bool shadow)
 	char *key;
 	int rc;
 
-	if (!json_is_object(object))
+	if (!jv_is(object, JV_OBJECT))
 		return refuse(r, shadow, "", "", "not a JSON object");
 	if (!valid_name(metadata, "name", 253) ||
-		(json_object_get(metadata, "namespace") != NULL &&
-			!valid_name(metadata, "namespace", 63)))
+		(jv_get(metadata, "namespace") != NULL && !valid_name(metadata, "namespace", 63)))
 		return refuse(r, shadow, "", "", bad_name(name, reason, sizeof(reason)));
 	/* Items of a list carry no kind; what carries another one is not ours. */
 	if (kind[0] != '\0' && strcmp(kind, r->config.kind) != 0)
@@ -276,32 +275,31 @@ static int take_removal(struct reflector *r, const char *ns, const char *name, b
 	return 0;
 }
 
-static const char *too_bad(const struct reflector *r, const struct frame *frame,
-	const json_error_t *error, char *buf, size_t size)
+static const char *too_bad(const struct reflector *r, const struct frame *frame, const char *error,
+	char *buf, size_t size)
 {
 	if (frame->text == NULL)
 		snprintf(
 			buf, size, "larger than %zu bytes: %zu", r->config.max_object, frame->size);
 	else
-		snprintf(buf, size, "not JSON: %s", error->text);
+		snprintf(buf, size, "not JSON: %s", error);
 	return buf;
 }
 
 int reflector_on_item(void *arg, const struct frame *frame)
 {
 	struct reflector *r = arg;
-	json_error_t error = {0};
-	char reason[JSON_ERROR_TEXT_LENGTH + 32];
-	json_t *object = NULL;
+	const char *error = "";
+	char reason[96];
+	const struct jv *object = NULL;
 	int rc;
 
 	if (frame->text != NULL)
-		object = json_loadb(frame->text, frame->len, JSON_ALLOW_NUL, &error);
+		object = jv_parse(&r->doc, frame->text, frame->len, &error);
 	if (object == NULL)
 		return refuse(r, true, frame->ns, frame->name,
-			too_bad(r, frame, &error, reason, sizeof(reason)));
+			too_bad(r, frame, error, reason, sizeof(reason)));
 	rc = take_object(r, object, true);
-	json_decref(object);
 	return rc;
 }
 
@@ -313,10 +311,10 @@ static void advance(struct reflector *r, const char *rv)
 
 /* An event that cannot be parsed. With its name it can be dealt with; without, the state of some
  * object is unknown and only a list can tell. */
-static int bad_event(struct reflector *r, const struct frame *frame, const json_error_t *error)
+static int bad_event(struct reflector *r, const struct frame *frame, const char *error)
 {
 	bool shadow = r->step == STEP_INITIAL;
-	char reason[JSON_ERROR_TEXT_LENGTH + 32];
+	char reason[96];
 	int rc;
 
 	too_bad(r, frame, error, reason, sizeof(reason));
@@ -333,11 +331,10 @@ static int bad_event(struct reflector *r, const struct frame *frame, const json_
 	return rc;
 }
 
-static int bookmark(struct reflector *r, const json_t *metadata)
+static int bookmark(struct reflector *r, const struct jv *metadata)
 {
 	const char *rv = string_at(metadata, "resourceVersion");
-	const char *end =
-		string_at(json_object_get(metadata, "annotations"), "k8s.io/initial-events-end");
+	const char *end = string_at(jv_get(metadata, "annotations"), "k8s.io/initial-events-end");
 
 	r->report.bookmarks++;
 	r->bookmark_seen = true;
@@ -357,11 +354,11 @@ static int bookmark(struct reflector *r, const json_t *metadata)
 	return 1;
 }
 
-static int event(struct reflector *r, const struct frame *frame, const json_t *json)
+static int event(struct reflector *r, const struct frame *frame, const struct jv *json)
 {
 	const char *type = string_at(json, "type");
-	const json_t *object = json_object_get(json, "object");
-	const json_t *metadata = json_object_get(object, "metadata");
+	const struct jv *object = jv_get(json, "object");
+	const struct jv *metadata = jv_get(object, "metadata");
 	bool shadow = r->step == STEP_INITIAL;
 	struct k8s_status status;
 	int rc;
@@ -397,17 +394,16 @@ static int event(struct reflector *r, const struct frame *frame, const json_t *j
 int reflector_on_event(void *arg, const struct frame *frame)
 {
 	struct reflector *r = arg;
-	json_error_t error = {0};
-	json_t *json = NULL;
+	const char *error = "";
+	const struct jv *json = NULL;
 	int rc;
 
 	r->request_events++;
 	if (frame->text != NULL)
-		json = json_loadb(frame->text, frame->len, JSON_ALLOW_NUL, &error);
+		json = jv_parse(&r->doc, frame->text, frame->len, &error);
 	if (json == NULL)
-		return bad_event(r, frame, &error);
+		return bad_event(r, frame, error);
 	rc = event(r, frame, json);
-	json_decref(json);
 	return rc;
 }
 

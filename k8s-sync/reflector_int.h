@@ -8,6 +8,7 @@
 
 #include "k8s-sync/framing.h"
 #include "k8s-sync/http.h"
+#include "k8s-sync/json.h"
 #include "k8s-sync/limits.h"
 #include "k8s-sync/reflector.h"
 #include "k8s-sync/status.h"
@@ -53,6 +54,7 @@ struct reflector {
 	struct event *wait_timer, *watchdog, *apply_timer, *guard_timer;
 	struct http_request *request;
 	struct framer *list_framer, *watch_framer;
+	struct jv_doc doc; /* the object at hand */
 
 	enum reflector_step step; /* what is going on */
 	enum reflector_step next; /* what the wait timer starts */

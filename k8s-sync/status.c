@@ -18,40 +18,39 @@ void k8s_printable(char *to, size_t size, const char *text, size_t len)
 	for (size_t i = 0; i < len && n + 1 < size; i++) {
 		unsigned char c = (unsigned char)text[i];
 
-		to[n++] = c >= ' ' && c < 0x7f ? (char)c : ' ';
+		/* A quote could end a quoted field of a log line. */
+		to[n++] = c == '"' ? '\'' : c >= ' ' && c < 0x7f ? (char)c : ' ';
 	}
 	while (n > 0 && to[n - 1] == ' ')
 		n--;
 	to[n] = '\0';
 }
 
-static void copy_string(char *to, size_t size, const json_t *value)
+static void copy_string(char *to, size_t size, const struct jv *value)
 {
-	if (json_is_string(value))
-		k8s_printable(to, size, json_string_value(value), json_string_length(value));
+	if (jv_is(value, JV_STRING))
+		k8s_printable(to, size, jv_string(value), jv_length(value));
 }
 
-void k8s_status_from_object(const json_t *object, struct k8s_status *out)
+void k8s_status_from_object(const struct jv *object, struct k8s_status *out)
 {
-	const json_t *details = json_object_get(object, "details");
-	const json_t *causes = json_object_get(details, "causes");
-	const json_t *code = json_object_get(object, "code");
-	const json_t *retry = json_object_get(details, "retryAfterSeconds");
-	const json_t *cause;
+	const struct jv *details = jv_get(object, "details");
+	const struct jv *causes = jv_get(details, "causes");
+	const struct jv *code = jv_get(object, "code");
+	const struct jv *retry = jv_get(details, "retryAfterSeconds");
+	const struct jv *cause;
 	size_t i;
 
 	*out = (struct k8s_status){.is_status = true};
-	if (json_is_integer(code) && json_integer_value(code) >= 100 &&
-		json_integer_value(code) < 1000)
-		out->code = (int)json_integer_value(code);
-	if (json_is_integer(retry) && json_integer_value(retry) > 0)
-		out->retry_after = json_integer_value(retry) > RETRY_AFTER_MAX
-			? RETRY_AFTER_MAX
-			: (int)json_integer_value(retry);
-	copy_string(out->reason, sizeof(out->reason), json_object_get(object, "reason"));
-	copy_string(out->message, sizeof(out->message), json_object_get(object, "message"));
-	json_array_foreach (causes, i, cause) {
-		const char *reason = json_string_value(json_object_get(cause, "reason"));
+	if (jv_is(code, JV_INTEGER) && code->integer >= 100 && code->integer < 1000)
+		out->code = (int)code->integer;
+	if (jv_is(retry, JV_INTEGER) && retry->integer > 0)
+		out->retry_after =
+			retry->integer > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : (int)retry->integer;
+	copy_string(out->reason, sizeof(out->reason), jv_get(object, "reason"));
+	copy_string(out->message, sizeof(out->message), jv_get(object, "message"));
+	jv_foreach (causes, i, cause) {
+		const char *reason = jv_string(jv_get(cause, "reason"));
 
 		if (reason != NULL && strcmp(reason, "ResourceVersionTooLarge") == 0)
 			out->too_large = true;
@@ -67,8 +66,9 @@ void k8s_status_from_object(const json_t *object, struct k8s_status *out)
 void k8s_status_from_answer(
 	int code, int retry_after, const char *body, size_t len, struct k8s_status *out)
 {
-	json_t *object = len > 0 ? json_loadb(body, len, JSON_ALLOW_NUL, NULL) : NULL;
-	const char *kind = json_string_value(json_object_get(object, "kind"));
+	struct jv_doc doc = {0};
+	const struct jv *object = len > 0 ? jv_parse_copy(&doc, body, len, NULL) : NULL;
+	const char *kind = jv_string(jv_get(object, "kind"));
 
 	if (kind != NULL && strcmp(kind, "Status") == 0) {
 		k8s_status_from_object(object, out);
@@ -76,7 +76,7 @@ void k8s_status_from_answer(
 		*out = (struct k8s_status){0};
 		k8s_printable(out->message, sizeof(out->message), body, len);
 	}
-	json_decref(object);
+	jv_doc_fini(&doc);
 	out->code = code;
 	if (retry_after > out->retry_after)
 		out->retry_after = retry_after;

@@ -6,9 +6,10 @@
 
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "k8s-sync/json.h"
 
 struct k8s_status {
 	int code;          /* HTTP status, or the Status object's code */
@@ -20,7 +21,7 @@ struct k8s_status {
 };
 
 /* From the "object" of an ERROR event. */
-void k8s_status_from_object(const json_t *object, struct k8s_status *out);
+void k8s_status_from_object(const struct jv *object, struct k8s_status *out);
 /* From an HTTP error: code and Retry-After of its head, body as far as it was kept. */
 void k8s_status_from_answer(
 	int code, int retry_after, const char *body, size_t len, struct k8s_status *out);

@@ -11,7 +11,7 @@
 
 /* --- nodes ----------------------------------------------------------------------------------- */
 
-static void *node_decode(void *arg, const char *ns, const char *name, const json_t *object)
+static void *node_decode(void *arg, const char *ns, const char *name, const struct jv *object)
 {
 	return k8s_node_decode(name, object);
 }
@@ -79,7 +79,7 @@ const struct reflector_ops sync_node_ops = {
 
 /* --- service ranges -------------------------------------------------------------------------- */
 
-static void *cidrs_decode(void *arg, const char *ns, const char *name, const json_t *object)
+static void *cidrs_decode(void *arg, const char *ns, const char *name, const struct jv *object)
 {
 	return k8s_cidrs_decode(object);
 }

@@ -64,7 +64,7 @@ static void forget_if_empty(struct k8s_sync *sync, struct service_entry *entry)
 
 /* --- events of Services ---------------------------------------------------------------------- */
 
-static void *service_decode(void *arg, const char *ns, const char *name, const json_t *object)
+static void *service_decode(void *arg, const char *ns, const char *name, const struct jv *object)
 {
 	const struct sync_source *source = arg;
 
@@ -206,7 +206,7 @@ static struct slice_entry *slice_get(struct strmap *map, const char *key)
 	return slice;
 }
 
-static void *slice_decode(void *arg, const char *ns, const char *name, const json_t *object)
+static void *slice_decode(void *arg, const char *ns, const char *name, const struct jv *object)
 {
 	const struct sync_source *source = arg;
 

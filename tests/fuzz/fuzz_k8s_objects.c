@@ -34,7 +34,7 @@ static void check_faults(const struct k8s_faults *faults, bool refused)
 	}
 }
 
-static void try_service(const json_t *object, bool external_ips)
+static void try_service(const struct jv *object, bool external_ips)
 {
 	const struct k8s_decode_config config = {.external_ips = external_ips};
 	struct k8s_service *s = k8s_service_decode(&config, "ns", "svc", object);
@@ -130,7 +130,7 @@ static void try_endpoints(struct k8s_endpoints *e)
 	k8s_endpoints_free(e);
 }
 
-static void try_node(const json_t *object)
+static void try_node(const struct jv *object)
 {
 	struct k8s_node *n = k8s_node_decode("n1", object);
 	struct k8s_cidrs *c = k8s_cidrs_decode(object);
@@ -153,12 +153,13 @@ static void try_node(const json_t *object)
 
 FUZZ_TARGET(data, size)
 {
-	json_t *object;
+	struct jv_doc doc = {0};
+	const struct jv *object;
 
 	if (size < 1)
 		return;
-	object = json_loadb((const char *)data + 1, size - 1, JSON_ALLOW_NUL, NULL);
-	if (json_is_object(object)) {
+	object = jv_parse_copy(&doc, (const char *)data + 1, size - 1, NULL);
+	if (jv_is(object, JV_OBJECT)) {
 		switch (data[0] % 5) {
 		case 0:
 			try_service(object, true);
@@ -177,5 +178,5 @@ FUZZ_TARGET(data, size)
 			break;
 		}
 	}
-	json_decref(object);
+	jv_doc_fini(&doc);
 }

@@ -25,11 +25,22 @@ static void mix(struct seen *s, char what, const char *text)
 	s->calls++;
 }
 
-static void *on_decode(void *arg, const char *ns, const char *name, const json_t *object)
+static void *on_decode(void *arg, const char *ns, const char *name, const struct jv *object)
 {
-	char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+	char *text = malloc(32);
+	uint64_t hash = 0;
 
 	FUZZ_CHECK(text != NULL);
+	for (uint32_t i = 0; i < object->span; i++) {
+		const struct jv *v = object + i;
+
+		hash = hash * 31 + v->type + v->n + v->key_len;
+		for (uint32_t j = 0; v->type == JV_STRING && j < v->n; j++)
+			hash = hash * 31 + (uint8_t)v->text[j];
+		for (uint32_t j = 0; j < v->key_len; j++)
+			hash = hash * 31 + (uint8_t)v->key[j];
+	}
+	snprintf(text, 32, "%016llx", (unsigned long long)hash);
 	return text;
 }
 

@@ -245,19 +245,24 @@ static void object_set(struct lab *lab, const json_t *object)
 {
 	const json_t *meta = json_object_get(object, "metadata");
 	const char *ns = member(meta, "namespace"), *name = member(meta, "name");
+	char *text = json_dumps(object, JSON_COMPACT);
+	struct jv_doc doc = {0};
+	const struct jv *v = text != NULL ? jv_parse(&doc, text, strlen(text), NULL) : NULL;
 	char key[600];
 
 	object_key(ns, name, key, sizeof(key));
-	for (size_t i = 0; i < N_KINDS; i++) {
+	for (size_t i = 0; v != NULL && i < N_KINDS; i++) {
 		struct sync_source *source = &lab->sync->sources[kinds[i].resource];
 		void *decoded;
 
 		if (strcmp(kinds[i].kind, member(object, "kind")) != 0)
 			continue;
-		decoded = kinds[i].ops->decode(source, ns, name, object);
+		decoded = kinds[i].ops->decode(source, ns, name, v);
 		if (decoded != NULL)
 			kinds[i].ops->upsert(source, key, decoded);
 	}
+	jv_doc_fini(&doc);
+	free(text);
 }
 
 static void object_delete(struct lab *lab, const json_t *id)

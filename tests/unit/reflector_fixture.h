@@ -94,9 +94,9 @@ __attribute__((format(printf, 3, 4))) static void add(char *to, size_t size, con
 	va_end(args);
 }
 
-static void *on_decode(void *arg, const char *ns, const char *name, const json_t *object)
+static void *on_decode(void *arg, const char *ns, const char *name, const struct jv *object)
 {
-	const char *v = json_string_value(json_object_get(json_object_get(object, "spec"), "v"));
+	const char *v = jv_string(jv_get(jv_get(object, "spec"), "v"));
 
 	return strdup(v != NULL ? v : "?");
 }

@@ -4,6 +4,8 @@
 /* Merging of slices and the two endpoint lists. An endpoint is written as
  * "address[:port] flags [node] [zone hints] [node hints]": r ready, s serving, t terminating. */
 
+#include <jansson.h>
+
 #include "k8s-sync/selection.h"
 #include "unit/harness.h"
 
@@ -21,7 +23,6 @@ enum {
 
 struct setup {
 	struct model_service *service;
-	json_t *slices[SLICES_MAX];
 	struct k8s_endpoints *decoded[SLICES_MAX];
 	const struct k8s_slice *parts[SLICES_MAX];
 	uint32_t n_parts;
@@ -64,10 +65,13 @@ static json_t *endpoint(const char *text)
 	return out;
 }
 
-/* "[udp] port; endpoint; endpoint" as an EndpointSlice; port names are "". */
-static json_t *slice(const char *text)
+/* "[udp] port; endpoint; endpoint" as a decoded EndpointSlice; port names are "". */
+static struct k8s_endpoints *slice(const char *text)
 {
-	json_t *list = json_array(), *out;
+	json_t *list = json_array(), *object;
+	struct k8s_endpoints *decoded;
+	struct jv_doc doc = {0};
+	char *json;
 	char copy[2048], *save = NULL, *word;
 	bool v6 = strchr(text, ':') != NULL;
 	const char *proto = "TCP";
@@ -82,11 +86,17 @@ static json_t *slice(const char *text)
 	port = atoi(word);
 	while ((word = strtok_r(NULL, ";", &save)) != NULL)
 		json_array_append_new(list, endpoint(word));
-	out = json_pack("{s:{s:{s:s}}, s:s, s:[{s:s, s:i, s:s}], s:o}", "metadata", "labels",
+	object = json_pack("{s:{s:{s:s}}, s:s, s:[{s:s, s:i, s:s}], s:o}", "metadata", "labels",
 		"kubernetes.io/service-name", "svc", "addressType", v6 ? "IPv6" : "IPv4", "ports",
 		"name", "", "port", port, "protocol", proto, "endpoints", list);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(out);
-	return out;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(object);
+	json = json_dumps(object, 0);
+	decoded = k8s_slice_decode("ns", "s", jv_parse(&doc, json, strlen(json), NULL));
+	CU_ASSERT_PTR_NOT_NULL_FATAL(decoded);
+	jv_doc_fini(&doc);
+	free(json);
+	json_decref(object);
+	return decoded;
 }
 
 static struct ip_addr *one_addr(const char *text)
@@ -123,8 +133,7 @@ static void prepare(struct setup *s, int policy, const char *const slices[SLICES
 	m->ports[0].port = 80;
 	m->ports[0].node_port = policy & NODE_PORT ? 30080 : 0;
 	for (int i = 0; i < SLICES_MAX && slices[i] != NULL; i++) {
-		s->slices[i] = slice(slices[i]);
-		s->decoded[i] = k8s_slice_decode("ns", "s", s->slices[i]);
+		s->decoded[i] = slice(slices[i]);
 		CU_ASSERT_PTR_NULL(s->decoded[i]->faults);
 		if (s->decoded[i]->parts != NULL)
 			s->parts[s->n_parts++] = s->decoded[i]->parts;
@@ -133,10 +142,8 @@ static void prepare(struct setup *s, int policy, const char *const slices[SLICES
 
 static void release(struct setup *s)
 {
-	for (int i = 0; i < SLICES_MAX; i++) {
-		json_decref(s->slices[i]);
+	for (int i = 0; i < SLICES_MAX; i++)
 		k8s_endpoints_free(s->decoded[i]);
-	}
 	model_service_free(s->service);
 }
 
@@ -274,17 +281,13 @@ static void stable(void)
 
 static void zone_hints_are_known(void)
 {
-	json_t *with = slice("80;10.0.0.1 rs;10.0.0.2 rs z=z1"),
-	       *without = slice("80;10.0.0.1 rs n=n1");
-	struct k8s_endpoints *a = k8s_slice_decode("ns", "a", with);
-	struct k8s_endpoints *b = k8s_slice_decode("ns", "b", without);
+	struct k8s_endpoints *with = slice("80;10.0.0.1 rs;10.0.0.2 rs z=z1");
+	struct k8s_endpoints *without = slice("80;10.0.0.1 rs n=n1");
 
-	CU_ASSERT(selection_has_zone_hints(a->parts));
-	CU_ASSERT(!selection_has_zone_hints(b->parts));
-	k8s_endpoints_free(a);
-	k8s_endpoints_free(b);
-	json_decref(with);
-	json_decref(without);
+	CU_ASSERT(selection_has_zone_hints(with->parts));
+	CU_ASSERT(!selection_has_zone_hints(without->parts));
+	k8s_endpoints_free(with);
+	k8s_endpoints_free(without);
 }
 
 TEST_SUITE("selection", CASE(merging), CASE(cluster_list), CASE(local_list), CASE(hints),
