@@ -92,33 +92,14 @@ class Description:
             self.validate(content[answer.type]["schema"], value)
 
 
-class Fixture:
-    def __init__(self, program, *args):
-        self.folder = tempfile.TemporaryDirectory(prefix="sluice-api-")
-        self.path = self.folder.name + "/api.sock"
-        self.process = subprocess.Popen(
-            [program, "--socket", self.path, *args], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
-        line = self.process.stdout.readline().split()
-        assert line and line[0] == "ready", self.process.stderr.read()
-        self.port, self.health_port = int(line[1]), int(line[2])
-        self.description = None
+class Api:
+    """An API on a unix socket."""
+
+    def __init__(self, path):
+        self.path = path
         self.covered = set()
+        self.description = None
         self.description = Description(self.get("/openapi/v3.json").json())
-
-    def stop(self):
-        """The exit status: a sanitizer's finding or a leak makes it non-zero."""
-        _, errors = self.process.communicate(timeout=DEADLINE)
-        self.folder.cleanup()
-        if self.process.returncode != 0:
-            print(errors)
-        return self.process.returncode
-
-    def command(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        assert answer == "ok\n", (line, answer)
 
     def request(self, method, target, body=None, headers=None, port=None):
         if port is None:
@@ -169,6 +150,33 @@ class Fixture:
             cursor = page["metadata"].get("continue")
             if not cursor:
                 return items
+
+
+class Fixture(Api):
+    def __init__(self, program, *args):
+        self.folder = tempfile.TemporaryDirectory(prefix="sluice-api-")
+        path = self.folder.name + "/api.sock"
+        self.process = subprocess.Popen(
+            [program, "--socket", path, *args], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+        line = self.process.stdout.readline().split()
+        assert line and line[0] == "ready", self.process.stderr.read()
+        self.port, self.health_port = int(line[1]), int(line[2])
+        super().__init__(path)
+
+    def stop(self):
+        """The exit status: a sanitizer's finding or a leak makes it non-zero."""
+        _, errors = self.process.communicate(timeout=DEADLINE)
+        self.folder.cleanup()
+        if self.process.returncode != 0:
+            print(errors)
+        return self.process.returncode
+
+    def command(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer == "ok\n", (line, answer)
 
 
 class Watch:
