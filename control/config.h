@@ -223,7 +223,8 @@ int config_print_reference(FILE *f);
 
 struct config_change {
 	const char *key;
-	char *before, *after; /* canonical text of the values */
+	char *before, *after; /* canonical text of the values; of ports, vports and routes the
+				 entries that differ */
 	bool applied;         /* takes effect on reload; else it needs a restart */
 };
 

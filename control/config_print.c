@@ -209,6 +209,18 @@ json_t *config_to_json(const struct config *c)
 	return root;
 }
 
+/* Of two lists of entries only what the other does not have. */
+static void drop_common(json_t *a, json_t *b)
+{
+	for (size_t i = json_array_size(a); i > 0; i--)
+		for (size_t j = json_array_size(b); j > 0; j--)
+			if (json_equal(json_array_get(a, i - 1), json_array_get(b, j - 1))) {
+				json_array_remove(a, i - 1);
+				json_array_remove(b, j - 1);
+				break;
+			}
+}
+
 int config_diff(const struct config *before, const struct config *after, struct config_diff *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -222,6 +234,8 @@ int config_diff(const struct config *before, const struct config *after, struct 
 		if (!json_equal(a, b)) {
 			struct config_change *c = &out->changes[out->n++];
 
+			if (k->type == TYPE_LIST)
+				drop_common(a, b);
 			c->key = k->path;
 			c->applied = k->reload;
 			c->before = json_dumps(a, JSON_ENCODE_ANY | JSON_COMPACT);

@@ -201,6 +201,7 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 		LOG_INFO(config, "reload_done", "changes=%u", diff.n);
 	}
 	config_diff_fini(&diff);
+	config_keep_running(fresh, s->cfg);
 	config_apply_log(fresh);
 	if (config_apply_model(fresh, s->model) < 0)
 		LOG_ERROR(config, "reload_incomplete", "see=vports,routes");
@@ -265,7 +266,10 @@ static int start_control(struct sluiced *s)
 	struct dataplane *dp = rim_dataplane(s->rim);
 	struct reconcile_io io = {
 		.vport_open = ports_vport_open,
+		.vport_start = ports_vport_start,
+		.vport_stop = ports_vport_stop,
 		.vport_close = ports_vport_close,
+		.synchronize = ports_synchronize,
 	};
 	struct neighbours_config nc = {.dp = dp};
 	struct rim_error err = {""};

@@ -115,13 +115,13 @@ extern const char *const port_kind_names[PORT_KINDS + 1];
 
 struct model_port {
 	char *name;
-	uint8_t kind;  /* enum port_kind */
-	char *iface;   /* AF_PACKET, AF_XDP, TAP: the kernel interface */
-	char *path;    /* memif, vhost-user: socket; pcap: file to read */
-	char *tx_path; /* pcap: file to write, may be NULL */
-	char *address; /* PCI */
-	char *args;    /* further driver arguments, key=value,key=value; may be NULL */
-	bool promiscuous;
+	uint8_t kind;         /* enum port_kind */
+	char *iface;          /* AF_PACKET, AF_XDP, TAP: the kernel interface */
+	char *path;           /* memif, vhost-user: socket; pcap: file to read */
+	char *tx_path;        /* pcap: file to write, may be NULL */
+	char *address;        /* PCI */
+	char *args;           /* further driver arguments, key=value,key=value; may be NULL */
+	bool promiscuous;     /* model_port_new(): true */
 	bool server;          /* memif, vhost-user, virtio-user: we make the socket */
 	uint32_t memif_id;    /* memif: interface number on the socket */
 	uint16_t queues;      /* receive and transmit; 0: one a worker, as far as the port can */

@@ -234,6 +234,7 @@ struct model_port *model_port_new(const char *name)
 		free(p);
 		return NULL;
 	}
+	p->promiscuous = true;
 	return p;
 }
 

@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "control/log.h"
 #include "control/ports.h"
 
-#define NO_PORT UINT16_MAX
+#define NO_PORT        UINT16_MAX
+#define SYNCHRONIZE_MS 1000
 
 struct ports {
 	struct rim *rim;
@@ -21,27 +23,6 @@ struct ports {
 static void put(char *to, size_t size, const char *text)
 {
 	snprintf(to, size, "%s", text == NULL ? "" : text);
-}
-
-static int from_config(const struct config_port *p, struct rim_port_config *out)
-{
-	int kind = rim_port_kind_parse(port_kind_names[p->kind]);
-
-	memset(out, 0, sizeof(*out));
-	if (kind < 0)
-		return kind;
-	out->kind = (enum rim_port_kind)kind;
-	put(out->name, sizeof(out->name), p->name);
-	put(out->pci, sizeof(out->pci), p->address);
-	put(out->iface, sizeof(out->iface), p->iface);
-	put(out->path, sizeof(out->path), p->path);
-	put(out->tx_path, sizeof(out->tx_path), p->tx_path);
-	out->server = p->server;
-	out->id = (uint16_t)p->memif_id;
-	out->queues = (uint16_t)p->queues;
-	out->descriptors = (uint16_t)p->descriptors;
-	out->mtu = (uint16_t)p->mtu;
-	return 0;
 }
 
 static int from_model(const struct model_port *p, const char *name, struct rim_port_config *out)
@@ -59,6 +40,7 @@ static int from_model(const struct model_port *p, const char *name, struct rim_p
 	put(out->tx_path, sizeof(out->tx_path), p->tx_path);
 	put(out->devargs, sizeof(out->devargs), p->args);
 	out->server = p->server;
+	out->not_promiscuous = !p->promiscuous;
 	out->id = (uint16_t)p->memif_id;
 	out->queues = p->queues;
 	out->descriptors = p->descriptors;
@@ -76,11 +58,13 @@ int ports_init(struct rim *rim, const struct config *cfg, struct ports **out, st
 	for (uint32_t i = 0; i < VPORTS_MAX; i++)
 		p->own[i] = NO_PORT;
 	for (uint32_t i = 0; i < cfg->n_ports; i++) {
+		struct model_port *port = config_model_port(&cfg->ports[i], cfg->ports[i].name);
 		struct rim_port_config rc;
 		uint16_t index;
 		int ret;
 
-		ret = from_config(&cfg->ports[i], &rc);
+		ret = port != NULL ? from_model(port, port->name, &rc) : -ENOMEM;
+		model_port_free(port);
 		if (ret == 0)
 			ret = rim_port_add(rim, &rc, &index, err);
 		if (ret < 0) {
@@ -119,7 +103,6 @@ int ports_vport_open(
 {
 	struct ports *p = ports;
 	struct rim_error err = {""};
-	struct rim_vport rv;
 	uint16_t index = 0;
 	int ret;
 
@@ -140,24 +123,46 @@ int ports_vport_open(
 		}
 		index = (uint16_t)ret;
 	}
-	rv = (struct rim_vport){.id = v->id, .port = index, .vlan = want->vlan};
-	ret = rim_vport_add(p->rim, &rv, &err);
-	if (ret < 0)
-		goto fail_port;
 	v->port = index;
 	take_defaults(p, index, v);
 	return 0;
 
-fail_port:
-	if (want->own_port != NULL) {
-		struct rim_error ignored;
-
-		rim_port_remove(p->rim, index, &ignored);
-		p->own[v->id] = NO_PORT;
-	}
 fail:
 	put(why, size, err.text[0] != '\0' ? err.text : strerror(-ret));
 	return ret;
+}
+
+int ports_vport_start(void *ports, const struct vport *v, char *why, size_t size)
+{
+	struct ports *p = ports;
+	struct rim_vport rv = {.id = v->id, .port = v->port, .vlan = v->vlan};
+	struct rim_error err = {""};
+	int ret = rim_vport_add(p->rim, &rv, &err);
+
+	if (ret < 0)
+		put(why, size, err.text[0] != '\0' ? err.text : strerror(-ret));
+	return ret;
+}
+
+void ports_vport_stop(void *ports, uint16_t id)
+{
+	struct ports *p = ports;
+
+	rim_vport_remove(p->rim, id);
+}
+
+/* At the end only: workers turn at least every idle sleep, so this takes milliseconds. */
+void ports_synchronize(void *ports)
+{
+	static const struct timespec pause = {.tv_nsec = 1000000};
+	struct ports *p = ports;
+	struct grace *g = &rim_dataplane(p->rim)->grace;
+	uint32_t stamp = grace_stamp(g);
+
+	for (int i = 0; i < SYNCHRONIZE_MS && !grace_passed(g, stamp); i++) {
+		rim_grace_poll(p->rim);
+		nanosleep(&pause, NULL);
+	}
 }
 
 void ports_vport_close(void *ports, uint16_t id)
@@ -165,7 +170,6 @@ void ports_vport_close(void *ports, uint16_t id)
 	struct ports *p = ports;
 	struct rim_error err;
 
-	rim_vport_remove(p->rim, id);
 	if (p->own[id] == NO_PORT)
 		return;
 	if (rim_port_remove(p->rim, p->own[id], &err) < 0)

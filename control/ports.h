@@ -23,7 +23,12 @@ int ports_init(
 	struct rim *rim, const struct config *cfg, struct ports **out, struct rim_error *err);
 void ports_fini(struct ports *p);
 
-/* The reconciler's vport_open and vport_close. */
+/* The reconciler's side of the rim (struct reconcile_io): the port is opened before the vport is
+ * published and closed a grace period after; frames come in between start and stop only. */
 int ports_vport_open(
 	void *ports, const struct model_vport *want, struct vport *v, char *why, size_t size);
+int ports_vport_start(void *ports, const struct vport *v, char *why, size_t size);
+void ports_vport_stop(void *ports, uint16_t id);
 void ports_vport_close(void *ports, uint16_t id);
+/* Waits until every worker passed a grace period. */
+void ports_synchronize(void *ports);

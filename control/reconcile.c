@@ -207,13 +207,16 @@ static bool take_services(struct reconciler *r, uint64_t until_ns)
 	return false;
 }
 
-static void publish_small(struct reconciler *r, uint64_t now_ns)
+/* True when vports are left to be opened. */
+static bool publish_small(struct reconciler *r, uint64_t now_ns)
 {
 	uint64_t now_ms = now_ns / 1000000;
+	bool more = false;
 
 	if (r->vports_dirty || now_ms >= r->vport_retry_ms) {
 		r->vports_dirty = false;
-		reconcile_publish_vports(r);
+		more = reconcile_publish_vports(r);
+		r->vports_dirty |= more;
 	}
 	if (r->routes_dirty && (r->routes_ns == 0 || now_ns - r->routes_ns >= ROUTES_INTERVAL_NS)) {
 		r->routes_dirty = false;
@@ -228,6 +231,7 @@ static void publish_small(struct reconciler *r, uint64_t now_ns)
 		r->tunables_dirty = !reconcile_publish_tunables(r);
 	if (r->domain_dirty)
 		r->domain_dirty = !reconcile_publish_domain(r);
+	return more;
 }
 
 static void note_stats(struct reconciler *r, uint64_t start_ns, uint64_t end_ns)
@@ -263,7 +267,7 @@ bool reconcile_step(struct reconciler *r)
 		LOG_INFO(reconcile, "ready", "services=%u frontends=%u backends=%u",
 			r->stats.services, svc_table_used(r->table), backend_used(r->backends));
 	}
-	publish_small(r, start);
+	more |= publish_small(r, start);
 	if (r->ready && !r->domain_dirty)
 		atomic_store_explicit(&r->ready_published, true, memory_order_release);
 	note_stats(r, start, reconcile_now_ns(r));

@@ -99,6 +99,7 @@ struct applied_vport {
 	struct vport *published; /* in the table */
 	uint32_t n_links;        /* uplink: its own addresses with their link's length */
 	struct ip_prefix links[VPORT_ADDRS_MAX];
+	bool tried;    /* could not be opened in this round */
 	bool starting; /* frames may come once routes are published */
 };
 
@@ -202,8 +203,9 @@ bool reconcile_publish_tunables(struct reconciler *r);
 void reconcile_domain_fini(struct reconciler *r);
 
 void reconcile_vport_apply(struct reconciler *r, struct model_object *o);
-/* Opens what waits, fills records, publishes the table. */
-void reconcile_publish_vports(struct reconciler *r);
+/* Opens what waits, fills records, publishes the table. True when some are left for the next
+ * step. */
+bool reconcile_publish_vports(struct reconciler *r);
 /* Behind the publication of routes: starts new vports, takes leaving ones out of the table. */
 void reconcile_vports_settle(struct reconciler *r);
 /* No frames any more. */

@@ -255,22 +255,37 @@ static void vport_open(struct reconciler *r, struct applied_vport *v)
 		reconcile, "vport_opened", "name=%s id=%u port=%u", v->name, v->id, v->opened.port);
 }
 
-static void open_waiting(struct reconciler *r)
+/* Opening takes what the driver takes, tens of milliseconds: the slice ends behind the first that
+ * goes over it, and the rest waits for the next step. True when some do. */
+static bool open_waiting(struct reconciler *r)
 {
-	uint64_t now_ms = reconcile_now_ns(r) / 1000000;
-	bool waiting = false;
+	uint64_t start = reconcile_now_ns(r);
+	bool failed = false;
 
-	if (now_ms < r->vport_retry_ms)
-		return;
-	for (uint32_t id = 1; id < VPORTS_MAX; id++)
-		if (r->vports[id] != NULL && r->vports[id]->phase == VPORT_WAITING) {
-			vport_open(r, r->vports[id]);
-			waiting |= r->vports[id]->phase == VPORT_WAITING;
-		} else if (r->vports[id] != NULL && r->vports[id]->starting) {
+	if (start / 1000000 < r->vport_retry_ms)
+		return false;
+	for (uint32_t id = 1; id < VPORTS_MAX; id++) {
+		struct applied_vport *v = r->vports[id];
+
+		if (v == NULL || v->tried)
+			continue;
+		if (v->phase == VPORT_WAITING) {
+			if (reconcile_now_ns(r) - start >= RECONCILE_SLICE_NS)
+				return true;
+			vport_open(r, v);
+			v->tried = v->phase == VPORT_WAITING;
+		} else if (v->starting) {
 			/* Tried again behind the routes. */
 			r->routes_dirty = true;
 		}
-	r->vport_retry_ms = waiting ? now_ms + VPORT_RETRY_MS : UINT64_MAX;
+	}
+	for (uint32_t id = 1; id < VPORTS_MAX; id++)
+		if (r->vports[id] != NULL && r->vports[id]->tried) {
+			r->vports[id]->tried = false;
+			failed = true;
+		}
+	r->vport_retry_ms = failed ? start / 1000000 + VPORT_RETRY_MS : UINT64_MAX;
+	return false;
 }
 
 /* A table with what every vport has published; the old one is retired. */
@@ -295,13 +310,12 @@ static bool table_publish(struct reconciler *r)
 	return true;
 }
 
-void reconcile_publish_vports(struct reconciler *r)
+bool reconcile_publish_vports(struct reconciler *r)
 {
 	struct vport *replaced[VPORTS_MAX];
+	bool more = open_waiting(r), changed = false;
 	uint32_t n = 0;
-	bool changed = false;
 
-	open_waiting(r);
 	for (uint32_t id = 1; id < VPORTS_MAX; id++) {
 		struct applied_vport *v = r->vports[id];
 		struct vport *copy;
@@ -324,12 +338,11 @@ void reconcile_publish_vports(struct reconciler *r)
 		changed = true;
 		r->routes_dirty = r->tunables_dirty = true;
 	}
-	if (!changed)
-		return;
 	/* Out of memory: the old table goes on with the old records, which then are never freed. */
-	if (table_publish(r))
+	if (changed && table_publish(r))
 		for (uint32_t i = 0; i < n; i++)
 			retire(r->retire, NULL, NULL, replaced[i]);
+	return more;
 }
 
 void reconcile_vport_neighbours(

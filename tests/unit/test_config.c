@@ -360,6 +360,24 @@ static void the_reference_in_the_tree_is_current(void)
 	free(text);
 }
 
+static void lists_show_the_entries_that_differ(void)
+{
+	struct config *a = load("ports:\n- {name: x, kind: tap}\n- {name: y, kind: tap}\n");
+	struct config *b = load("ports:\n- {name: y, kind: tap}\n- {name: z, kind: tap}\n");
+	struct config_diff d;
+
+	REQUIRE(a != NULL && b != NULL);
+	CHECK_EQ(config_diff(a, b, &d), 0);
+	REQUIRE_EQ(d.n, 1);
+	CHECK_HAS(d.changes[0].before, "\"name\":\"x\"");
+	CHECK(strstr(d.changes[0].before, "\"y\"") == NULL);
+	CHECK_HAS(d.changes[0].after, "\"name\":\"z\"");
+	CHECK(strstr(d.changes[0].after, "\"y\"") == NULL);
+	config_diff_fini(&d);
+	config_free(a);
+	config_free(b);
+}
+
 static void differences_tell_what_needs_a_restart(void)
 {
 	struct config *a = load("flows: {capacity-v4: 64, timeouts: {udp: 5}}\n");
@@ -502,6 +520,7 @@ TEST_SUITE("config", CASE(reads_every_kind_of_value), CASE(an_empty_file_is_all_
 	CASE(every_class_of_error_names_its_place), CASE(all_errors_are_listed),
 	CASE(errors_are_bounded_and_printable), CASE(a_missing_or_large_file_is_an_error),
 	CASE(the_reference_loads_as_the_defaults), CASE(the_reference_in_the_tree_is_current),
-	CASE(differences_tell_what_needs_a_restart), CASE(a_reload_keeps_what_needs_a_restart),
-	CASE(the_json_view_round_trips), CASE(vports_and_routes_reach_the_model),
-	CASE(timeouts_reach_the_flow_table), CASE(defaults_are_those_of_the_flow_table))
+	CASE(lists_show_the_entries_that_differ), CASE(differences_tell_what_needs_a_restart),
+	CASE(a_reload_keeps_what_needs_a_restart), CASE(the_json_view_round_trips),
+	CASE(vports_and_routes_reach_the_model), CASE(timeouts_reach_the_flow_table),
+	CASE(defaults_are_those_of_the_flow_table))

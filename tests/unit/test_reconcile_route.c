@@ -214,6 +214,26 @@ static void a_vport_that_cannot_be_opened_is_tried_again(void)
 	fixture_fini(&f);
 }
 
+/* A driver takes its time; the loop has others to serve between two ports. */
+static void slow_ports_are_opened_over_several_steps(void)
+{
+	struct fixture f;
+	unsigned steps = 0;
+
+	fixture_init(&f, lab);
+	f.tick_ns = 6000000;
+	CHECK_EQ(config_apply_model(f.cfg, f.m), 0);
+	while (reconcile_step(f.r)) {
+		CHECK_LT(f.opened, 3);
+		steps++;
+	}
+	CHECK_GE(steps, 2);
+	CHECK_EQ(f.opened, 3);
+	fixture_settle(&f);
+	CHECK_EQ(f.started, 3);
+	fixture_fini(&f);
+}
+
 /* Frames stop first, then routes go, then the record, and the port is closed when no worker can
  * know it: one grace period later. */
 static void a_removed_vport_goes_in_order(void)
@@ -385,6 +405,7 @@ TEST_SUITE("reconcile_route", CASE(vports_are_opened_published_and_started),
 	CASE(every_kind_of_route), CASE(without_a_host_vport_the_node_answers_itself),
 	CASE(owned_addresses_and_icmp_sources), CASE(pods_of_other_nodes_are_behind_their_address),
 	CASE(a_route_that_cannot_be_is_told), CASE(a_vport_that_cannot_be_opened_is_tried_again),
-	CASE(a_removed_vport_goes_in_order), CASE(a_changed_vport_is_opened_anew_only_if_it_must),
+	CASE(slow_ports_are_opened_over_several_steps), CASE(a_removed_vport_goes_in_order),
+	CASE(a_changed_vport_is_opened_anew_only_if_it_must),
 	CASE(equal_routes_keep_the_generation), CASE(a_neighbour_on_the_link_becomes_a_host_route),
 	CASE(routes_are_listed_in_pages), CASE(uplinks_announce_what_is_owned))
