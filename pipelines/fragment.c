@@ -32,6 +32,7 @@ void stage_fragment(struct worker *w, struct burst *b)
 		}
 		switch (frag_later(w->frags, &p, &pkt, w->now_ms, &reason)) {
 		case FRAG_PASS:
+			b->proto[i] = p.proto; /* IPv6 names it in the first fragment only */
 			if (lane_family(b, i) == IP_V6)
 				b->key6[i] = p.key6;
 			else

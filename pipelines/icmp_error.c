@@ -49,20 +49,6 @@ static void translate6(struct worker *w, struct burst *b, lanes_t i, const struc
 	icmp_error_rewrite6(b->data[i], b->len[i], outer, inner, quoted, src, quoted->src);
 }
 
-/* parse_frame leaves the key of an ICMP error empty; the addresses are needed here. */
-static void outer_addresses(const struct burst *b, lanes_t i, struct parsed *outer)
-{
-	const uint8_t *l3 = b->data[i] + b->l3[i];
-
-	if ((outer->flags & LANE_V6) != 0) {
-		memcpy(outer->key6.src, ((const struct ipv6_hdr *)l3)->src, 16);
-		memcpy(outer->key6.dst, ((const struct ipv6_hdr *)l3)->dst, 16);
-	} else {
-		outer->key4.src = ((const struct ipv4_hdr *)l3)->src;
-		outer->key4.dst = ((const struct ipv4_hdr *)l3)->dst;
-	}
-}
-
 static uint8_t lane_ttl(const struct burst *b, lanes_t i, bool v6)
 {
 	const uint8_t *l3 = b->data[i] + b->l3[i];
@@ -97,7 +83,6 @@ void stage_icmp_error(struct worker *w, struct burst *b)
 			continue;
 		}
 		dir = ref & 1;
-		outer_addresses(b, i, &outer);
 		m = flow_meta(w->dp->flows, v6 ? IP_V6 : IP_V4, ref >> 1);
 		if (v6)
 			translate6(w, b, i, &outer, &inner, ref >> 1, dir);

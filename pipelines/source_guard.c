@@ -10,19 +10,10 @@
 static enum drop_reason guard_lane(const struct burst *b, lanes_t i, const struct vport *vp)
 {
 	const struct eth_hdr *eth = (const struct eth_hdr *)b->data[i];
-	struct ip_addr src;
+	struct ip_addr src = lane_src(b, i);
 
 	if (vp->peer_mac_known && memcmp(eth->src, vp->peer_mac, 6) != 0)
 		return DROP_SourceMacSpoofed;
-	if ((b->flags[i] & LANE_ICMP_ERROR) != 0) {
-		/* classify has no key for errors */
-		const uint8_t *l3 = b->data[i] + b->l3[i];
-
-		src = lane_family(b, i) == IP_V6 ? ip_from_v6(((const struct ipv6_hdr *)l3)->src)
-						 : ip_from_v4(((const struct ipv4_hdr *)l3)->src);
-	} else {
-		src = lane_src(b, i);
-	}
 	for (uint32_t n = 0; n < vp->n_addrs; n++) {
 		const struct ip_prefix *p = &vp->addrs[n];
 		bool host = p->len == (p->family == IP_V4 ? 32 : 128);
