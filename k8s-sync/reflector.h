@@ -74,6 +74,8 @@ struct reflector_ops {
 	void (*remove)(void *arg, const char *key);
 	/* An object that is not even JSON, or too large, or has no name. */
 	void (*refuse)(void *arg, const char *ns, const char *name, const char *reason);
+	/* About n objects are to come; may be NULL. */
+	void (*expect)(void *arg, uint32_t n);
 	/* A list was applied wholly. */
 	void (*complete)(void *arg);
 	/* The server does not serve this resource (404), or not to us (401, 403). */

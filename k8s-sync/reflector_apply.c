@@ -417,6 +417,11 @@ void reflector_apply_start(struct reflector *r)
 	r->generation++;
 	r->fresh = 0;
 	r->before = r->known.count;
+	/* Growing in the middle would move everything at once; without memory that is what happens.
+	 */
+	(void)strmap_reserve(&r->known, (uint32_t)r->n_shadow);
+	if (r->config.ops->expect != NULL)
+		r->config.ops->expect(r->config.arg, (uint32_t)r->n_shadow);
 	r->applied = 0;
 	r->sweeping = false;
 	event_add(r->apply_timer, &zero);

@@ -55,15 +55,11 @@ static struct strmap_slot *find(const struct strmap *map, const char *key, uint3
 	return &map->slots[i];
 }
 
-static int grow(struct strmap *map)
+static int resize(struct strmap *map, uint32_t capacity)
 {
-	uint32_t capacity = map->capacity != 0 ? map->capacity * 2 : FIRST_CAPACITY;
-	struct strmap_slot *slots, *old = map->slots;
+	struct strmap_slot *slots = calloc(capacity, sizeof(*slots)), *old = map->slots;
 	uint32_t old_capacity = map->capacity;
 
-	if (capacity < map->capacity)
-		return -ENOMEM;
-	slots = calloc(capacity, sizeof(*slots));
 	if (slots == NULL)
 		return -ENOMEM;
 	map->slots = slots;
@@ -82,6 +78,18 @@ static int grow(struct strmap *map)
 	return 0;
 }
 
+int strmap_reserve(struct strmap *map, uint32_t n)
+{
+	uint32_t capacity = map->capacity != 0 ? map->capacity : FIRST_CAPACITY;
+
+	while (n > capacity / 4 * 3) {
+		if (capacity > UINT32_MAX / 2)
+			return -ENOMEM;
+		capacity *= 2;
+	}
+	return capacity == map->capacity ? 0 : resize(map, capacity);
+}
+
 void *strmap_get(const struct strmap *map, const char *key)
 {
 	if (map->count == 0)
@@ -96,7 +104,7 @@ int strmap_put(struct strmap *map, const char *key, void *value, void **old)
 
 	if (old != NULL)
 		*old = NULL;
-	if (map->count + 1 > map->capacity / 4 * 3 && grow(map) != 0)
+	if (map->count + 1 > map->capacity / 4 * 3 && strmap_reserve(map, map->count + 1) != 0)
 		return -ENOMEM;
 	slot = find(map, key, hash);
 	if (slot->key == NULL)

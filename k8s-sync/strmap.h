@@ -30,6 +30,8 @@ void strmap_init(struct strmap *map, uint32_t seed);
 /* Values are the caller's to free. Accepts a zeroed map. */
 void strmap_fini(struct strmap *map);
 
+/* Room for n keys in all, so that putting them does not move those there are. 0 or -ENOMEM. */
+int strmap_reserve(struct strmap *map, uint32_t n);
 void *strmap_get(const struct strmap *map, const char *key);
 /* Adds, or replaces key and value of an equal key. old may be NULL. 0 or -ENOMEM. */
 int strmap_put(struct strmap *map, const char *key, void *value, void **old);

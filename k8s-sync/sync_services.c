@@ -113,7 +113,15 @@ static void service_remove(void *arg, const char *key)
 	mark_dirty(sync, entry);
 }
 
+static void service_expect(void *arg, uint32_t n)
+{
+	struct sync_source *source = arg;
+
+	(void)strmap_reserve(&source->sync->services, n);
+}
+
 const struct reflector_ops sync_service_ops = {
+	.expect = service_expect,
 	.decode = service_decode,
 	.drop = service_drop,
 	.upsert = service_upsert,
@@ -263,7 +271,17 @@ static void slice_remove(void *arg, const char *key)
 	slice_free(slice);
 }
 
+/* Most services have one slice or two, and some of them may come before their service. */
+static void slice_expect(void *arg, uint32_t n)
+{
+	struct sync_source *source = arg;
+
+	(void)strmap_reserve(source->objects, n);
+	(void)strmap_reserve(&source->sync->services, n);
+}
+
 const struct reflector_ops sync_slice_ops = {
+	.expect = slice_expect,
 	.decode = slice_decode,
 	.drop = slice_drop,
 	.upsert = slice_upsert,

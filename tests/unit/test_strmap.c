@@ -104,4 +104,26 @@ static void walk_may_delete(void)
 	strmap_fini(&map);
 }
 
-TEST_SUITE("strmap", CASE(matches_a_naive_set), CASE(replaces_the_value), CASE(walk_may_delete))
+static void reserved_room_does_not_move(void)
+{
+	const struct strmap_slot *slots;
+	struct strmap map;
+
+	make_keys();
+	strmap_init(&map, 3);
+	CU_ASSERT_EQUAL(strmap_put(&map, keys[0], keys[0], NULL), 0);
+	CU_ASSERT_EQUAL(strmap_reserve(&map, KEYS), 0);
+	slots = map.slots;
+	for (int i = 0; i < KEYS; i++) {
+		CU_ASSERT_EQUAL(strmap_put(&map, keys[i], keys[i], NULL), 0);
+		present[i] = true;
+	}
+	CU_ASSERT_PTR_EQUAL(map.slots, slots);
+	CU_ASSERT_EQUAL(strmap_reserve(&map, 1), 0);
+	CU_ASSERT_PTR_EQUAL(map.slots, slots);
+	check_all(&map);
+	strmap_fini(&map);
+}
+
+TEST_SUITE("strmap", CASE(matches_a_naive_set), CASE(replaces_the_value), CASE(walk_may_delete),
+	CASE(reserved_room_does_not_move))
