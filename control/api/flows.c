@@ -1,81 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Flows: pages, one by id or by tuple, and their removal.
- *
- * A listing walks the entries by number, not the index: an entry keeps its number while it lives,
- * so a flow alive for the whole walk is shown exactly once, and the position is one number. It
- * works in slices of HTTP_SLICE_US on the API thread and copies entries without a lock; ten
- * million are not felt by a worker. Removal collects ids here; the control thread kills. */
+/* Flows as documents: pages, one by id or by tuple. API thread. */
 
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/api/api_internal.h"
-#include "control/api/flow_filter.h"
-#include "control/reconcile.h"
+#include "control/api/flow_scan.h"
 #include "io/rim.h"
 
 #define FLOW_LIMIT_DEFAULT 500
 #define FLOW_LIMIT_MAX     5000
-/* A page ends behind so many entries or so much time, found or not, with a cursor to go on. */
-#define FLOW_SCAN_ENTRIES 1000000
-#define FLOW_SCAN_US      100000
-/* Between two looks at the clock. */
-#define FLOW_SCAN_BATCH 256
-
-/* --- names ----------------------------------------------------------------------------------- */
-
-/* Of service ports: a walk over a million flows asks for the same few again and again. */
-#define NAME_CACHE    512
-#define NAME_CACHE_MS 1000
-
-struct flow_names {
-	struct api *api;
-	struct {
-		uint32_t id;
-		int64_t until_ms;
-		char name[340];
-	} at[NAME_CACHE];
-};
-
-static struct flow_names *names_of(struct api *a)
-{
-	if (a->flow_names == NULL) {
-		a->flow_names = calloc(1, sizeof(*a->flow_names));
-		if (a->flow_names != NULL)
-			a->flow_names->api = a;
-	}
-	return a->flow_names;
-}
-
-static const char *service_name(void *arg, uint32_t id)
-{
-	struct api *a = arg;
-	struct flow_names *names = names_of(a);
-	int64_t now = api_now_ms();
-	uint32_t slot = id % NAME_CACHE;
-
-	if (id == 0 || names == NULL)
-		return NULL;
-	if (names->at[slot].id != id || now >= names->at[slot].until_ms) {
-		names->at[slot].id = id;
-		names->at[slot].until_ms = now + NAME_CACHE_MS;
-		if (!reconcile_service_name(a->deps.reconciler, id, names->at[slot].name,
-			    sizeof(names->at[slot].name)))
-			names->at[slot].name[0] = '\0';
-	}
-	return names->at[slot].name[0] != '\0' ? names->at[slot].name : NULL;
-}
-
-static const char *vport_name(void *arg, uint16_t id)
-{
-	return api_vport_name(arg, id);
-}
 
 /* --- one flow -------------------------------------------------------------------------------- */
 
@@ -133,7 +71,7 @@ static void write_flow(struct api *a, struct jw *w, const struct flow_view *v, u
 	jw_object(w, "nat");
 	jw_string(w, "type", flow_nat_name(v));
 	jw_object_end(w);
-	write_service(w, service_name(a, v->cold.svc_port_id));
+	write_service(w, flow_service_name(a, v->cold.svc_port_id));
 	if (flags & FLOW_F_DNAT) {
 		jw_object(w, "backend");
 		jw_ip(w, "address", &backend);
@@ -153,96 +91,6 @@ static void write_flow(struct api *a, struct jw *w, const struct flow_view *v, u
 	jw_time_ms(w, "createdAt", wall - age);
 	jw_time_ms(w, "lastSeenAt", wall - idle);
 	jw_object_end(w);
-}
-
-/* --- the walk -------------------------------------------------------------------------------- */
-
-struct flow_scan {
-	struct api *api;
-	struct flow_filter filter;
-	uint32_t family, entry;
-	uint64_t limit, matched, scanned, busy_us;
-	uint32_t now_ms;
-};
-
-enum scan_result {
-	SCAN_FOUND,
-	SCAN_SLICE, /* time is up for now */
-	SCAN_LIMIT,
-	SCAN_BUDGET,
-	SCAN_END,
-};
-
-/* The next flow that matches. deadline_us bounds this call, limit and budget the page. */
-static enum scan_result scan_next(
-	struct flow_scan *s, int64_t deadline_us, bool budget, struct flow_view *out)
-{
-	struct flow_table *t = s->api->deps.dp->flows;
-	uint32_t until_clock = FLOW_SCAN_BATCH;
-
-	if (s->limit != 0 && s->matched >= s->limit)
-		return SCAN_LIMIT;
-	while (s->family < IP_FAMILIES) {
-		enum ip_family f = (enum ip_family)s->family;
-		uint32_t end = flow_filter_family(&s->filter, f) ? flow_capacity(t, f) : 0;
-
-		while (s->entry < end) {
-			if (until_clock-- == 0) {
-				until_clock = FLOW_SCAN_BATCH;
-				if (http_now_us() >= deadline_us)
-					return SCAN_SLICE;
-			}
-			if (budget &&
-				(s->scanned >= FLOW_SCAN_ENTRIES || s->busy_us >= FLOW_SCAN_US))
-				return SCAN_BUDGET;
-			s->scanned++;
-			s->api->scanned++;
-			if (flow_read(t, f, s->entry++, out) < 0 ||
-				!flow_filter_match(&s->filter, out, s->now_ms))
-				continue;
-			s->matched++;
-			return SCAN_FOUND;
-		}
-		s->family++;
-		s->entry = 0;
-	}
-	return SCAN_END;
-}
-
-static bool scan_init(struct flow_scan *s, struct http_request *req)
-{
-	struct query_error err;
-
-	memset(s, 0, sizeof(*s));
-	s->api = api_of(req);
-	s->now_ms = rim_now_ms(s->api->deps.rim);
-	if (flow_filter_parse(&req->query, &s->filter, &err) < 0) {
-		http_problem(req, 400, "BadRequest", "%s", err.text);
-		return false;
-	}
-	s->filter.service_name = service_name;
-	s->filter.vport_name = vport_name;
-	s->filter.arg = s->api;
-	return true;
-}
-
-/* Fields of the filter and the names in extra; 400 otherwise. */
-static bool check_flow_query(struct http_request *req, const char *const *extra)
-{
-	for (uint32_t i = 0; i < req->query.n; i++) {
-		const char *const *sets[] = {flow_field_names, extra};
-		bool known = false;
-
-		for (size_t s = 0; s < 2; s++)
-			for (const char *const *n = sets[s]; *n != NULL; n++)
-				known = known || strcmp(*n, req->query.at[i].name) == 0;
-		if (!known) {
-			http_problem(req, 400, "BadRequest",
-				"parameter \"%.64s\" is not known here", req->query.at[i].name);
-			return false;
-		}
-	}
-	return true;
 }
 
 /* --- pages ----------------------------------------------------------------------------------- */
@@ -297,7 +145,7 @@ static enum http_step flow_list_produce(void *arg, struct evbuffer *out, int64_t
 	}
 	/* A flow costs some microseconds of text; look at the clock for each. */
 	while (evbuffer_get_length(out) < HTTP_CHUNK && http_now_us() < deadline_us) {
-		r = scan_next(&l->scan, deadline_us, true, &v);
+		r = flow_scan_next(&l->scan, deadline_us, true, &v);
 		if (r != SCAN_FOUND)
 			break;
 		write_flow(l->scan.api, &l->w, &v, l->scan.now_ms);
@@ -345,7 +193,7 @@ static void list_flows(struct http_request *req)
 	struct query_error err;
 	struct flow_list *l;
 
-	if (!check_flow_query(req, extra))
+	if (!flow_check_query(req, extra))
 		return;
 	l = calloc(1, sizeof(*l));
 	if (l == NULL) {
@@ -353,7 +201,7 @@ static void list_flows(struct http_request *req)
 		return;
 	}
 	jw_init(&l->w, NULL);
-	if (!scan_init(&l->scan, req)) {
+	if (!flow_scan_init(&l->scan, req)) {
 		free(l);
 		return;
 	}
@@ -370,176 +218,10 @@ static void list_flows(struct http_request *req)
 	http_stream_begin(req, "application/json", HTTP_SCAN, &ops, l);
 }
 
-/* --- removal --------------------------------------------------------------------------------- */
-
-#define KILL_BATCH 256
-
-struct flow_delete {
-	struct job job;
-	struct api *api;
-	struct http_request *req;
-	struct flow_scan scan;
-	struct event *turn;
-	struct flow_delete *next, **prev; /* those that still scan */
-	bool dry_run, at_end, only_one;
-	uint64_t killed;
-	uint32_t n;
-	struct {
-		enum ip_family family;
-		uint32_t entry, generation;
-	} victim[KILL_BATCH];
-};
-
-static void delete_run(struct job *j)
-{
-	struct flow_delete *d = (struct flow_delete *)j;
-
-	for (uint32_t i = 0; i < d->n; i++)
-		d->killed += flow_kill_id(d->api->deps.dp->flows, d->victim[i].family,
-			d->victim[i].entry, d->victim[i].generation);
-}
-
-static void delete_free(struct flow_delete *d)
-{
-	if (d->prev != NULL) {
-		*d->prev = d->next;
-		if (d->next != NULL)
-			d->next->prev = d->prev;
-	}
-	if (d->turn != NULL)
-		event_free(d->turn);
-	free(d);
-}
-
-void api_flows_fini(struct api *a)
-{
-	/* Their requests end with the server. */
-	while (a->deletes != NULL)
-		delete_free(a->deletes);
-	free(a->flow_names);
-}
-
-static void delete_answer(struct flow_delete *d)
-{
-	struct doc doc;
-
-	if (d->only_one && d->killed == 0 && !d->dry_run) {
-		http_problem(d->req, 404, "NotFound", "the flow has ended");
-	} else if (doc_begin(&doc, d->req)) {
-		jw_string(&doc.w, "kind", "FlowDeletion");
-		jw_counter(&doc.w, "matched", d->scan.matched);
-		jw_counter(&doc.w, "deleted", d->killed);
-		jw_bool(&doc.w, "dryRun", d->dry_run);
-		doc_send(&doc, 200);
-	}
-	delete_free(d);
-}
-
-static void delete_done(struct job *j, bool cancelled)
-{
-	struct flow_delete *d = (struct flow_delete *)j;
-	const struct timeval now = {0};
-
-	d->n = 0;
-	if (cancelled || d->at_end)
-		delete_answer(d);
-	else
-		event_add(d->turn, &now);
-}
-
-static void delete_turn(evutil_socket_t fd, short what, void *arg)
-{
-	struct flow_delete *d = arg;
-	const struct timeval now = {0};
-	enum scan_result r = SCAN_FOUND;
-	struct flow_view v;
-
-	while (d->n < KILL_BATCH) {
-		r = scan_next(&d->scan, http_now_us() + HTTP_SLICE_US, false, &v);
-		if (r != SCAN_FOUND)
-			break;
-		if (d->dry_run)
-			continue;
-		d->victim[d->n].family = v.family;
-		d->victim[d->n].entry = v.entry;
-		d->victim[d->n].generation = v.meta.generation;
-		d->n++;
-	}
-	d->at_end = r == SCAN_END;
-	if (d->n > 0)
-		handoff_submit(d->api->handoff, &d->job);
-	else if (d->at_end)
-		delete_answer(d);
-	else
-		event_add(d->turn, &now);
-}
-
-static struct flow_delete *delete_new(struct http_request *req)
-{
-	struct flow_delete *d = calloc(1, sizeof(*d));
-
-	if (d == NULL) {
-		http_problem(req, 503, "ResourceExhausted", "out of memory");
-		return NULL;
-	}
-	d->job.run = delete_run;
-	d->job.done = delete_done;
-	d->api = api_of(req);
-	d->req = req;
-	return d;
-}
-
-static void delete_flows(struct http_request *req)
-{
-	static const char *const extra[] = {"all", "dryRun", NULL};
-	const char *dry = query_get(&req->query, "dryRun");
-	const struct timeval now = {0};
-	struct query_error err;
-	struct flow_delete *d;
-	bool all;
-
-	if (!check_flow_query(req, extra))
-		return;
-	if (query_bool(&req->query, "all", false, &all, &err) < 0) {
-		http_problem(req, 400, "BadRequest", "%s", err.text);
-		return;
-	}
-	if (dry != NULL && strcmp(dry, "All") != 0) {
-		http_problem(req, 400, "BadRequest", "parameter dryRun must be All");
-		return;
-	}
-	d = delete_new(req);
-	if (d == NULL)
-		return;
-	d->dry_run = dry != NULL;
-	if (!scan_init(&d->scan, req)) {
-		free(d);
-		return;
-	}
-	if (d->scan.filter.n == 0 && !all) {
-		http_problem(req, 400, "BadRequest", "name a filter, or all=true for every flow");
-		free(d);
-		return;
-	}
-	d->turn = event_new(d->api->base, -1, 0, delete_turn, d);
-	if (d->turn == NULL || event_add(d->turn, &now) < 0) {
-		http_problem(req, 503, "ResourceExhausted", "out of memory");
-		if (d->turn != NULL)
-			event_free(d->turn);
-		free(d);
-		return;
-	}
-	d->next = d->api->deletes;
-	d->prev = &d->api->deletes;
-	if (d->next != NULL)
-		d->next->prev = &d->next;
-	d->api->deletes = d;
-}
-
 void api_flows(struct http_request *req)
 {
 	if (req->method == HTTP_DELETE)
-		delete_flows(req);
+		flows_delete(req);
 	else
 		list_flows(req);
 }
@@ -586,7 +268,6 @@ static void send_flow(struct http_request *req, const struct flow_view *v)
 void api_flow(struct http_request *req)
 {
 	static const char *const none[] = {NULL};
-	struct flow_delete *d;
 	struct flow_view v;
 
 	if (!api_check_query(req, none) || !view_by_id(req, &v))
@@ -595,17 +276,7 @@ void api_flow(struct http_request *req)
 		send_flow(req, &v);
 		return;
 	}
-	d = delete_new(req);
-	if (d == NULL)
-		return;
-	d->scan.matched = 1;
-	d->at_end = true;
-	d->only_one = true;
-	d->n = 1;
-	d->victim[0].family = v.family;
-	d->victim[0].entry = v.entry;
-	d->victim[0].generation = v.meta.generation;
-	handoff_submit(d->api->handoff, &d->job);
+	flow_delete_one(req, &v);
 }
 
 static uint32_t lookup(struct flow_table *t, enum ip_family f, const struct flow_key6 *k)

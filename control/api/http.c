@@ -72,6 +72,7 @@ void http_request_finish(struct http_request *req)
 	query_fini(&req->query);
 	path_fini(&req->segments);
 	free(req->body_copy);
+	free(req->path_copy);
 	free(req);
 }
 
@@ -356,7 +357,9 @@ static void route(struct http_request *req, struct http_listener *l)
 	unsigned allowed;
 	int rc;
 
-	req->path = path != NULL ? path : "";
+	/* An answer may come when libevent's half of the request has gone. */
+	req->path_copy = strdup(path != NULL ? path : "");
+	req->path = req->path_copy != NULL ? req->path_copy : "";
 	if (l->tcp && l->kind != HTTP_HEALTH && !origin_is_ours(req)) {
 		http_problem(req, 403, "Forbidden", "the Host or Origin header is not local");
 		return;

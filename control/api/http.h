@@ -70,7 +70,7 @@ struct http_request {
 	/* The seam's own. */
 	struct evhttp_request *ev;
 	struct path segments;
-	char *body_copy;
+	char *body_copy, *path_copy;
 	int status;
 	int64_t started_us;
 	bool gone; /* the client left; the answer goes nowhere */

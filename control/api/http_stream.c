@@ -129,7 +129,7 @@ struct http_stream *http_stream_begin(struct http_request *req, const char *type
 		[HTTP_WATCH] = HTTP_STREAMS_MAX,
 	};
 	struct http_server *s = req->server;
-	struct evhttp_connection *conn = evhttp_request_get_connection(req->ev);
+	struct evhttp_connection *conn;
 	struct http_stream *st;
 
 	if (req->gone || req->method == HTTP_HEAD) {
@@ -169,6 +169,7 @@ struct http_stream *http_stream_begin(struct http_request *req, const char *type
 	req->status = 200;
 	http_common_headers(req, type);
 	evhttp_send_reply_start(req->ev, 200, NULL);
+	conn = evhttp_request_get_connection(req->ev);
 	set_limits(conn, true);
 	evhttp_connection_set_closecb(conn, stream_lost, st);
 	event_active(st->turn, EV_TIMEOUT, 1);

@@ -374,6 +374,16 @@ class Vports(Case):
     def test_the_configurations_own_are_refused(self):
         self.problem(fixture.request("DELETE", "/api/v1/vports/up"), 409, "Conflict")
 
+    def test_a_client_that_does_not_wait(self):
+        body = json.dumps({"metadata": {"name": "left"}, "spec": {"role": "Pod", "port": "p"}})
+        for _ in range(20):
+            s = connect(fixture.path)
+            s.sendall(b"POST /api/v1/vports HTTP/1.1\r\nContent-Type: application/json\r\n"
+                      b"Content-Length: %d\r\n\r\n%s" % (len(body), body.encode()))
+            s.close()
+            wait_for(lambda: fixture.get("/api/v1/vports/left").status == 200, "not made")
+            fixture.request("DELETE", "/api/v1/vports/left")
+
     def test_bad_bodies(self):
         good = {"metadata": {"name": "x"}, "spec": {"role": "Pod", "port": "p"}}
 
