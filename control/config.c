@@ -164,8 +164,7 @@ static void unknown_key(struct loader *l, int line, const char *prefix, const ch
 		config_error(l, line, path, "unknown key");
 }
 
-/* --- lists of entries
- * ----------------------------------------------------------------------------- */
+/* --- lists of entries ------------------------------------------------------------------------ */
 
 static void load_entry_key(struct loader *l, const struct config_key *list, uint32_t index,
 	void *entry, const struct yaml_node *map, uint32_t i, uint64_t *seen)
@@ -249,8 +248,7 @@ static void load_list(struct loader *l, const struct config_key *k, const struct
 	}
 }
 
-/* --- maps
- * ------------------------------------------------------------------------------------------- */
+/* --- maps ------------------------------------------------------------------------------------ */
 
 static bool is_section(const char *path)
 {
@@ -308,8 +306,7 @@ static void load_map(struct loader *l, const char *prefix, const struct yaml_nod
 	}
 }
 
-/* --- the file
- * ----------------------------------------------------------------------------------------- */
+/* --- the file -------------------------------------------------------------------------------- */
 
 static int host_name(struct config *c)
 {

@@ -92,8 +92,7 @@ static void check_ports_left(struct loader *l)
 			p->max);
 }
 
-/* --- ports
- * ---------------------------------------------------------------------------------------- */
+/* --- ports ----------------------------------------------------------------------------------- */
 
 enum port_needs {
 	NEEDS_IFACE = 1 << 0,
@@ -186,8 +185,7 @@ static void check_ports(struct loader *l)
 					"the port of line %d is on the same device", q->line);
 }
 
-/* --- vports
- * --------------------------------------------------------------------------------------- */
+/* --- vports ---------------------------------------------------------------------------------- */
 
 static bool has_inline_keys(const struct config_port *p)
 {
@@ -278,8 +276,7 @@ static void check_vports(struct loader *l)
 	}
 }
 
-/* --- routes
- * --------------------------------------------------------------------------------------- */
+/* --- routes ---------------------------------------------------------------------------------- */
 
 static void check_route(struct loader *l, const char *key, const struct config_route *r)
 {

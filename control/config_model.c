@@ -131,8 +131,7 @@ static struct model_route *model_route(const struct config_route *from)
 	return r;
 }
 
-/* --- removing what is no longer in the file
- * -------------------------------------------------------- */
+/* --- removing what is no longer in the file -------------------------------------------------- */
 
 struct stale {
 	const struct config *config;

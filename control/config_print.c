@@ -13,8 +13,7 @@
 
 #define WRAP_COLUMNS 78
 
-/* --- as JSON
- * --------------------------------------------------------------------------------------- */
+/* --- as JSON --------------------------------------------------------------------------------- */
 
 static json_t *list_json(const struct config_key *k, const void *field)
 {
@@ -167,8 +166,7 @@ void config_type_text(const struct config_key *k, char *buf, size_t size)
 			buf + used, size - used, "%s%s", i > 0 ? " | " : "", k->names[i]);
 }
 
-/* --- the whole configuration
- * ------------------------------------------------------------------------ */
+/* --- the whole configuration ----------------------------------------------------------------- */
 
 /* Puts v where the dotted path leads, making the objects on the way. */
 static int json_place(json_t *root, const char *path, json_t *v)
@@ -286,8 +284,7 @@ void config_diff_fini(struct config_diff *d)
 	memset(d, 0, sizeof(*d));
 }
 
-/* --- the reference
- * ---------------------------------------------------------------------------------- */
+/* --- the reference --------------------------------------------------------------------------- */
 
 /* Wrapped; hang: the text is an item of a list, its later lines stand behind its first. */
 static void print_comment(FILE *f, int indent, bool hang, const char *text)

@@ -8,8 +8,7 @@
 
 #include "control/config.h"
 
-/* --- YAML tree (config_yaml.c)
- * -------------------------------------------------------------------- */
+/* --- YAML tree (config_yaml.c) --------------------------------------------------------------- */
 
 enum yaml_kind {
 	YAML_NULL, /* empty, ~ or null */
@@ -43,8 +42,7 @@ void config_tree_free(struct yaml_node *n);
 __attribute__((format(printf, 4, 5))) void config_error(
 	struct loader *l, int line, const char *key, const char *fmt, ...);
 
-/* --- schema (config_schema.c)
- * ---------------------------------------------------------------------- */
+/* --- schema (config_schema.c) ---------------------------------------------------------------- */
 
 enum config_type {
 	TYPE_BOOL,     /* bool */
@@ -103,8 +101,7 @@ int config_row(const char *path);
 
 #define PREFIX_NONE 0xff /* family of a prefix that is not set */
 
-/* --- values (config_value.c)
- * ------------------------------------------------------------------------- */
+/* --- values (config_value.c) ----------------------------------------------------------------- */
 
 /* Reads node into base. 0, or -EINVAL with the reason in why; -ENOMEM. */
 #define CONFIG_WHY_MAX 200
@@ -116,8 +113,7 @@ size_t config_value_size(const struct config_key *k);
 int config_value_default(const struct config_key *k, void *base);
 void config_value_fini(const struct config_key *k, void *base);
 
-/* --- as people see them (config_print.c)
- * ---------------------------------------------------------- */
+/* --- as people see them (config_print.c) ----------------------------------------------------- */
 
 /* The canonical value; null when not set; whole entries for TYPE_LIST. */
 json_t *config_value_json(const struct config_key *k, const void *base);
@@ -137,7 +133,6 @@ static inline uint32_t config_list_count(const struct config_key *k, const void 
 	return *(const uint32_t *)((const char *)base + k->offset);
 }
 
-/* --- rules between keys (config_check.c)
- * -------------------------------------------------------------- */
+/* --- rules between keys (config_check.c) ----------------------------------------------------- */
 
 void config_check(struct loader *l);

@@ -466,8 +466,7 @@ void model_refuse(struct model *m, const char *kind, const char *ns, const char 
 			ns, name, field, reason);
 }
 
-/* --- the reconciler's side
- * ------------------------------------------------------------------------ */
+/* --- the reconciler's side ------------------------------------------------------------------- */
 
 struct model_object *model_dirty_next(struct model *m, enum model_kind kind)
 {

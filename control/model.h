@@ -95,7 +95,7 @@ struct model_node {
 	bool to_be_deleted; /* the cluster autoscaler's taint */
 };
 
-/* --- ports, vports, routes: from the configuration file, REST or the CNI plugin --------------- */
+/* --- ports, vports, routes: from the configuration file, REST or the CNI plugin -------------- */
 
 enum port_kind {
 	PORT_PCI,         /* a NIC or one of its functions, by PCI address */
@@ -165,7 +165,7 @@ struct model_route {
 struct model *model_new(void);
 void model_free(struct model *m);
 
-/* --- writers: control thread ---------------------------------------------------------------- */
+/* --- writers: control thread ----------------------------------------------------------------- */
 
 /* 0, or -EINVAL when the object contradicts itself, -EPERM when another owner holds the name.
  * Setting an equal object is not a change. */
@@ -305,8 +305,7 @@ uint32_t model_refusals_each(
 uint32_t model_refusals_count(const struct model *m); /* objects now refused, wholly or in part */
 uint64_t model_refusals_total(const struct model *m); /* refusals since the start */
 
-/* --- the reconciler (control thread)
- * -------------------------------------------------------------- */
+/* --- the reconciler (control thread) --------------------------------------------------------- */
 
 /* One object's place in the model. It outlives its removal until the reconciler has taken that
  * in: desired is NULL then. applied belongs to the reconciler. */

@@ -1,75 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Neighbours: the table, their next hops, requests and timers (see neighbours.h). Control thread;
- * a mutex lets other threads copy the list. */
+/* Neighbours: the table, states, requests, timers and events (see neighbours.h). Control thread,
+ * under the lock that lets other threads copy the list. */
 
-#include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
-#include <sys/random.h>
 
 #include "control/addr_hash.h"
 #include "control/log.h"
-#include "control/neighbours.h"
-#include "control/next_hops.h"
+#include "control/neighbours_private.h"
 #include "core/packet.h"
 
-#define BUCKETS       4096 /* a power of two */
-#define SCAN_MS       50   /* how finely timers are looked at */
-#define EVENTS_A_POLL 256  /* of one worker */
+#define SCAN_MS       50  /* how finely timers are looked at */
+#define EVENTS_A_POLL 256 /* of one worker */
 #define IDLE_MS       1000
-#define REQUEST_ROOM  128
 
 const char *const neighbour_state_names[NEIGHBOUR_STATES] = {
 	"Incomplete", "Reachable", "Stale", "Probe", "Failed", "Static"};
 
-struct neighbour {
-	struct neighbour_view v;
-	uint32_t refs; /* routes that lead through it */
-	uint32_t tries;
-	uint64_t deadline_ms; /* 0: no timer */
-	bool host;            /* given out as a host route */
-	LIST_ENTRY(neighbour) link;
-};
-
-LIST_HEAD(neighbour_list, neighbour);
-
-struct link_vport {
-	bool present;
-	struct neighbour_vport v;
-	uint16_t glean; /* next hop id; 0: none yet */
-};
-
-struct neighbours {
-	pthread_mutex_t lock;
-	struct neighbours_config cfg;
-	struct next_hops hops;
-	struct neighbour_list buckets[BUCKETS];
-	struct link_vport vports[VPORTS_MAX];
-	uint16_t special[NEXT_HOP_KINDS];
-	uint64_t salt;
-	uint64_t now_ms;
-	uint64_t next_scan_ms;
-	uint32_t pending; /* dynamic and incomplete */
-	/* Ids of hosts that are gone but may be in the published routes. */
-	uint16_t *gone;
-	uint32_t n_gone, gone_room;
-	struct neighbours_stats stats;
-};
-
-/* --- table
- * ---------------------------------------------------------------------------------------- */
+/* --- table ----------------------------------------------------------------------------------- */
 
 static struct neighbour_list *bucket_of(
 	struct neighbours *nb, uint16_t vport, const struct ip_addr *a)
 {
-	return &nb->buckets[addr_hash(a, vport, nb->salt) & (BUCKETS - 1)];
+	return &nb->buckets[addr_hash(a, vport, nb->salt) & (NEIGHBOUR_BUCKETS - 1)];
 }
 
-static struct neighbour *find(struct neighbours *nb, uint16_t vport, const struct ip_addr *a)
+struct neighbour *neighbour_find(struct neighbours *nb, uint16_t vport, const struct ip_addr *a)
 {
 	struct neighbour *n;
 
@@ -77,19 +35,6 @@ static struct neighbour *find(struct neighbours *nb, uint16_t vport, const struc
 		if (n->v.vport == vport && ip_equal(&n->v.addr, a))
 			return n;
 	return NULL;
-}
-
-static struct link_vport *vport_of(struct neighbours *nb, uint16_t id)
-{
-	return id < VPORTS_MAX && nb->vports[id].present ? &nb->vports[id] : NULL;
-}
-
-static bool on_link(const struct link_vport *lv, const struct ip_addr *a)
-{
-	for (uint32_t i = 0; i < lv->v.n_links; i++)
-		if (ip_prefix_contains(&lv->v.links[i], a))
-			return true;
-	return false;
 }
 
 static bool is_owned(const struct neighbours *nb, const struct ip_addr *a)
@@ -103,15 +48,9 @@ static bool is_owned(const struct neighbours *nb, const struct ip_addr *a)
 	return false;
 }
 
-static bool usable(const struct neighbour *n)
-{
-	return n->v.has_mac && n->v.state != NEIGHBOUR_INCOMPLETE && n->v.state != NEIGHBOUR_FAILED;
-}
+/* --- records --------------------------------------------------------------------------------- */
 
-/* --- records
- * -------------------------------------------------------------------------------------- */
-
-static void record_write(struct neighbours *nb, const struct neighbour *n)
+void neighbour_record_write(struct neighbours *nb, const struct neighbour *n)
 {
 	const struct link_vport *lv = &nb->vports[n->v.vport];
 	struct next_hop r = {.kind = NEXT_HOP_UNRESOLVED,
@@ -120,7 +59,7 @@ static void record_write(struct neighbours *nb, const struct neighbour *n)
 		.gateway = n->v.addr};
 	uint16_t at = 12;
 
-	if (usable(n)) {
+	if (neighbour_usable(n)) {
 		r.kind = NEXT_HOP_FORWARD;
 		memcpy(r.l2, n->v.mac, 6);
 		memcpy(r.l2 + 6, lv->v.mac, 6);
@@ -145,10 +84,11 @@ static void hosts_changed(struct neighbours *nb)
 }
 
 /* A host route exists for every usable neighbour on an uplink's link. */
-static void host_update(struct neighbours *nb, struct neighbour *n)
+void neighbour_host_update(struct neighbours *nb, struct neighbour *n)
 {
 	const struct link_vport *lv = &nb->vports[n->v.vport];
-	bool host = usable(n) && lv->v.role == VPORT_UPLINK && on_link(lv, &n->v.addr);
+	bool host = neighbour_usable(n) && lv->v.role == VPORT_UPLINK &&
+		neighbour_on_link(lv, &n->v.addr);
 
 	if (host != n->host) {
 		n->host = host;
@@ -156,7 +96,7 @@ static void host_update(struct neighbours *nb, struct neighbour *n)
 	}
 }
 
-static void state_set(struct neighbours *nb, struct neighbour *n, enum neighbour_state s)
+void neighbour_state_set(struct neighbours *nb, struct neighbour *n, enum neighbour_state s)
 {
 	static const uint32_t lifetimes[NEIGHBOUR_STATES] = {
 		[NEIGHBOUR_INCOMPLETE] = NEIGHBOUR_RETRY_MS,
@@ -165,7 +105,7 @@ static void state_set(struct neighbours *nb, struct neighbour *n, enum neighbour
 		[NEIGHBOUR_PROBE] = NEIGHBOUR_RETRY_MS,
 	};
 	bool was_pending = n->v.dynamic && n->v.state == NEIGHBOUR_INCOMPLETE;
-	bool was_usable = usable(n);
+	bool was_usable = neighbour_usable(n);
 
 	n->v.state = s;
 	n->v.updated_ms = nb->now_ms;
@@ -174,19 +114,19 @@ static void state_set(struct neighbours *nb, struct neighbour *n, enum neighbour
 	if (s == NEIGHBOUR_FAILED && n->v.dynamic)
 		n->deadline_ms = nb->now_ms + NEIGHBOUR_FAILED_MS;
 	nb->pending += (uint32_t)(n->v.dynamic && s == NEIGHBOUR_INCOMPLETE) - was_pending;
-	if (usable(n) != was_usable)
-		record_write(nb, n);
-	host_update(nb, n);
+	if (neighbour_usable(n) != was_usable)
+		neighbour_record_write(nb, n);
+	neighbour_host_update(nb, n);
 }
 
 /* At the next look at the timers. 0 would be no deadline. */
-static void ask_soon(struct neighbours *nb, struct neighbour *n)
+void neighbour_ask_soon(struct neighbours *nb, struct neighbour *n)
 {
 	n->deadline_ms = nb->now_ms != 0 ? nb->now_ms : 1;
 	nb->next_scan_ms = nb->now_ms;
 }
 
-static struct neighbour *neighbour_new(
+struct neighbour *neighbour_new(
 	struct neighbours *nb, uint16_t vport, const struct ip_addr *addr, bool dynamic)
 {
 	const struct link_vport *lv = &nb->vports[vport];
@@ -210,11 +150,11 @@ static struct neighbour *neighbour_new(
 	if (lv->v.has_peer_mac) {
 		n->v.has_mac = true;
 		memcpy(n->v.mac, lv->v.peer_mac, 6);
-		state_set(nb, n, NEIGHBOUR_STATIC);
+		neighbour_state_set(nb, n, NEIGHBOUR_STATIC);
 	} else {
-		record_write(nb, n);
-		state_set(nb, n, NEIGHBOUR_INCOMPLETE);
-		ask_soon(nb, n);
+		neighbour_record_write(nb, n);
+		neighbour_state_set(nb, n, NEIGHBOUR_INCOMPLETE);
+		neighbour_ask_soon(nb, n);
 	}
 	return n;
 }
@@ -234,7 +174,7 @@ static void id_release(struct neighbours *nb, uint16_t id)
 	nb->gone[nb->n_gone++] = id;
 }
 
-static void neighbour_free(struct neighbours *nb, struct neighbour *n)
+void neighbour_free(struct neighbours *nb, struct neighbour *n)
 {
 	LIST_REMOVE(n, link);
 	nb->stats.neighbours--;
@@ -245,14 +185,13 @@ static void neighbour_free(struct neighbours *nb, struct neighbour *n)
 	hosts_changed(nb);
 }
 
-/* --- asking
- * --------------------------------------------------------------------------------------- */
+/* --- asking ---------------------------------------------------------------------------------- */
 
 static void ask(struct neighbours *nb, struct neighbour *n)
 {
 	const struct link_vport *lv = &nb->vports[n->v.vport];
 	const struct ip_addr *source = &lv->v.source[ip_family(&n->v.addr)];
-	uint8_t frame[REQUEST_ROOM];
+	uint8_t frame[NEIGHBOUR_FRAME_ROOM];
 	uint16_t len;
 
 	n->tries++;
@@ -287,13 +226,13 @@ static bool timer(struct neighbours *nb, struct neighbour *n)
 		}
 		nb->stats.failures++;
 		log_state(n, "failed");
-		state_set(nb, n, NEIGHBOUR_FAILED);
+		neighbour_state_set(nb, n, NEIGHBOUR_FAILED);
 		return true;
 	case NEIGHBOUR_REACHABLE:
-		state_set(nb, n, NEIGHBOUR_STALE);
+		neighbour_state_set(nb, n, NEIGHBOUR_STALE);
 		return true;
 	case NEIGHBOUR_STALE:
-		state_set(nb, n, NEIGHBOUR_PROBE);
+		neighbour_state_set(nb, n, NEIGHBOUR_PROBE);
 		ask(nb, n);
 		return true;
 	default:
@@ -307,7 +246,7 @@ static void timers(struct neighbours *nb)
 {
 	uint64_t next = nb->now_ms + IDLE_MS;
 
-	for (uint32_t i = 0; i < BUCKETS; i++) {
+	for (uint32_t i = 0; i < NEIGHBOUR_BUCKETS; i++) {
 		struct neighbour *n = LIST_FIRST(&nb->buckets[i]), *after;
 
 		for (; n != NULL; n = after) {
@@ -323,17 +262,16 @@ static void timers(struct neighbours *nb)
 	nb->next_scan_ms = next;
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------- */
+/* --- events ---------------------------------------------------------------------------------- */
 
 static void on_resolve(struct neighbours *nb, const struct worker_event *ev)
 {
-	struct link_vport *lv = vport_of(nb, ev->vport);
+	struct link_vport *lv = neighbour_vport_of(nb, ev->vport);
 	struct neighbour *n;
 
 	if (lv == NULL)
 		return;
-	n = find(nb, ev->vport, &ev->addr);
+	n = neighbour_find(nb, ev->vport, &ev->addr);
 	if (n == NULL) {
 		bool glean = lv->glean != 0 && ev->next_hop == lv->glean;
 
@@ -349,20 +287,20 @@ static void on_resolve(struct neighbours *nb, const struct worker_event *ev)
 		return;
 	}
 	if (n->v.state == NEIGHBOUR_FAILED && nb->now_ms - n->v.updated_ms >= NEIGHBOUR_FAILED_MS) {
-		state_set(nb, n, NEIGHBOUR_INCOMPLETE);
+		neighbour_state_set(nb, n, NEIGHBOUR_INCOMPLETE);
 		ask(nb, n);
 	}
 }
 
 static void on_neighbour(struct neighbours *nb, const struct worker_event *ev)
 {
-	struct link_vport *lv = vport_of(nb, ev->vport);
+	struct link_vport *lv = neighbour_vport_of(nb, ev->vport);
 	struct neighbour *n;
 	bool same;
 
 	if (lv == NULL || (ev->mac[0] & 1) != 0)
 		return;
-	n = find(nb, ev->vport, &ev->addr);
+	n = neighbour_find(nb, ev->vport, &ev->addr);
 	if (n == NULL)
 		return;
 	if (n->v.state == NEIGHBOUR_STATIC) {
@@ -371,19 +309,19 @@ static void on_neighbour(struct neighbours *nb, const struct worker_event *ev)
 	}
 	same = n->v.has_mac && memcmp(n->v.mac, ev->mac, 6) == 0;
 	/* What nobody asked for confirms nothing (RFC 4861 7.2.5). */
-	if (same && usable(n) && !ev->solicited)
+	if (same && neighbour_usable(n) && !ev->solicited)
 		return;
 	nb->stats.answers++;
 	if (!same) {
-		bool was_usable = usable(n);
+		bool was_usable = neighbour_usable(n);
 
 		n->v.has_mac = true;
 		memcpy(n->v.mac, ev->mac, 6);
 		if (was_usable)
-			record_write(nb, n);
+			neighbour_record_write(nb, n);
 		log_state(n, "mac");
 	}
-	state_set(nb, n, ev->solicited ? NEIGHBOUR_REACHABLE : NEIGHBOUR_STALE);
+	neighbour_state_set(nb, n, ev->solicited ? NEIGHBOUR_REACHABLE : NEIGHBOUR_STALE);
 }
 
 static void event_locked(struct neighbours *nb, const struct worker_event *ev)
@@ -426,309 +364,4 @@ uint32_t neighbours_poll(struct neighbours *nb, uint64_t now_ms)
 	wait = nb->next_scan_ms > now_ms ? nb->next_scan_ms - now_ms : 1;
 	pthread_mutex_unlock(&nb->lock);
 	return more ? 0 : (uint32_t)wait;
-}
-
-/* --- vports
- * --------------------------------------------------------------------------------------- */
-
-/* The other side's MAC was set, changed or unset by configuration. */
-static void follow_peer_mac(struct neighbours *nb, struct neighbour *n, const struct link_vport *lv)
-{
-	if (lv->v.has_peer_mac) {
-		n->v.has_mac = true;
-		memcpy(n->v.mac, lv->v.peer_mac, 6);
-		state_set(nb, n, NEIGHBOUR_STATIC);
-	} else if (n->v.state == NEIGHBOUR_STATIC) {
-		n->v.has_mac = false;
-		state_set(nb, n, NEIGHBOUR_INCOMPLETE);
-		ask_soon(nb, n);
-	}
-}
-
-int neighbours_vport_set(struct neighbours *nb, const struct neighbour_vport *v)
-{
-	struct link_vport *lv = &nb->vports[v->id];
-	bool renew;
-
-	if (v->id == 0 || v->id >= VPORTS_MAX)
-		return -EINVAL;
-	pthread_mutex_lock(&nb->lock);
-	renew = lv->present &&
-		(lv->v.vlan != v->vlan || lv->v.mtu != v->mtu || lv->v.role != v->role ||
-			lv->v.has_peer_mac != v->has_peer_mac || lv->v.n_links != v->n_links ||
-			memcmp(lv->v.mac, v->mac, 6) != 0 ||
-			memcmp(lv->v.peer_mac, v->peer_mac, 6) != 0 ||
-			memcmp(lv->v.links, v->links, sizeof(v->links)) != 0);
-	lv->present = true;
-	lv->v = *v;
-	for (uint32_t i = 0; renew && i < BUCKETS; i++) {
-		struct neighbour *n = LIST_FIRST(&nb->buckets[i]), *after;
-
-		for (; n != NULL; n = after) {
-			after = LIST_NEXT(n, link);
-			if (n->v.vport != v->id)
-				continue;
-			follow_peer_mac(nb, n, lv);
-			record_write(nb, n);
-			host_update(nb, n);
-			if (n->v.dynamic && !on_link(lv, &n->v.addr))
-				neighbour_free(nb, n);
-		}
-	}
-	pthread_mutex_unlock(&nb->lock);
-	return 0;
-}
-
-void neighbours_vport_remove(struct neighbours *nb, uint16_t vport)
-{
-	struct link_vport *lv;
-
-	pthread_mutex_lock(&nb->lock);
-	lv = vport_of(nb, vport);
-	for (uint32_t i = 0; lv != NULL && i < BUCKETS; i++) {
-		struct neighbour *n = LIST_FIRST(&nb->buckets[i]), *after;
-
-		for (; n != NULL; n = after) {
-			after = LIST_NEXT(n, link);
-			if (n->v.vport == vport)
-				neighbour_free(nb, n);
-		}
-	}
-	if (lv != NULL) {
-		if (lv->glean != 0)
-			next_hops_release(&nb->hops, lv->glean);
-		memset(lv, 0, sizeof(*lv));
-	}
-	pthread_mutex_unlock(&nb->lock);
-}
-
-/* --- next hops
- * ------------------------------------------------------------------------------------ */
-
-uint16_t neighbours_hop(struct neighbours *nb, uint16_t vport, const struct ip_addr *addr)
-{
-	struct neighbour *n = NULL;
-
-	pthread_mutex_lock(&nb->lock);
-	if (vport_of(nb, vport) != NULL) {
-		n = find(nb, vport, addr);
-		if (n == NULL)
-			n = neighbour_new(nb, vport, addr, false);
-		if (n != NULL && n->v.dynamic) {
-			nb->pending -= n->v.state == NEIGHBOUR_INCOMPLETE;
-			nb->stats.dynamic--;
-			n->v.dynamic = false;
-		}
-		if (n != NULL)
-			n->refs++;
-	}
-	pthread_mutex_unlock(&nb->lock);
-	return n != NULL ? n->v.next_hop : 0;
-}
-
-uint16_t neighbours_glean(struct neighbours *nb, uint16_t vport)
-{
-	struct link_vport *lv;
-	uint16_t id = 0;
-
-	pthread_mutex_lock(&nb->lock);
-	lv = vport_of(nb, vport);
-	if (lv != NULL && lv->glean == 0) {
-		struct next_hop r = {.kind = NEXT_HOP_GLEAN, .vport = vport, .mtu = lv->v.mtu};
-
-		id = next_hops_alloc(&nb->hops);
-		if (id != 0 && next_hops_set(&nb->hops, id, &r) < 0) {
-			next_hops_release(&nb->hops, id);
-			id = 0;
-		}
-		lv->glean = id;
-	}
-	id = lv != NULL ? lv->glean : 0;
-	pthread_mutex_unlock(&nb->lock);
-	return id;
-}
-
-uint16_t neighbours_special(struct neighbours *nb, enum next_hop_kind kind)
-{
-	struct next_hop r = {.kind = (uint8_t)kind};
-	uint16_t id;
-
-	pthread_mutex_lock(&nb->lock);
-	id = nb->special[kind];
-	if (id == 0) {
-		id = next_hops_alloc(&nb->hops);
-		if (id != 0 && next_hops_set(&nb->hops, id, &r) < 0) {
-			next_hops_release(&nb->hops, id);
-			id = 0;
-		}
-		nb->special[kind] = id;
-	}
-	pthread_mutex_unlock(&nb->lock);
-	return id;
-}
-
-/* Without routes a neighbour on a link goes on as one that packets found. */
-static void unref(struct neighbours *nb, struct neighbour *n)
-{
-	const struct link_vport *lv = &nb->vports[n->v.vport];
-
-	if (n->refs == 0 || --n->refs != 0)
-		return;
-	if (usable(n) && n->v.state != NEIGHBOUR_STATIC && on_link(lv, &n->v.addr)) {
-		n->v.dynamic = true;
-		nb->stats.dynamic++;
-		return;
-	}
-	neighbour_free(nb, n);
-}
-
-void neighbours_release(struct neighbours *nb, uint16_t next_hop)
-{
-	const struct next_hop *r;
-	struct neighbour *n;
-
-	pthread_mutex_lock(&nb->lock);
-	r = next_hop_get(nb->cfg.dp->next_hops, next_hop);
-	if (r->kind == NEXT_HOP_FORWARD || r->kind == NEXT_HOP_UNRESOLVED) {
-		n = find(nb, r->vport, &r->gateway);
-		if (n != NULL && n->v.next_hop == next_hop)
-			unref(nb, n);
-	}
-	pthread_mutex_unlock(&nb->lock);
-}
-
-void neighbours_hosts_each(struct neighbours *nb,
-	void (*fn)(void *arg, const struct ip_addr *addr, uint16_t next_hop), void *arg)
-{
-	struct neighbour *n;
-
-	pthread_mutex_lock(&nb->lock);
-	for (uint32_t i = 0; i < BUCKETS; i++)
-		LIST_FOREACH (n, &nb->buckets[i], link)
-			if (n->host)
-				fn(arg, &n->v.addr, n->v.next_hop);
-	pthread_mutex_unlock(&nb->lock);
-}
-
-void neighbours_hosts_published(struct neighbours *nb)
-{
-	pthread_mutex_lock(&nb->lock);
-	for (uint32_t i = 0; i < nb->n_gone; i++)
-		next_hops_release(&nb->hops, nb->gone[i]);
-	nb->n_gone = 0;
-	pthread_mutex_unlock(&nb->lock);
-}
-
-void neighbours_announce(struct neighbours *nb, uint16_t vport, const struct ip_addr *addr)
-{
-	struct link_vport *lv;
-	uint8_t frame[REQUEST_ROOM];
-	uint16_t len;
-
-	pthread_mutex_lock(&nb->lock);
-	lv = vport_of(nb, vport);
-	if (lv != NULL && nb->cfg.send != NULL) {
-		len = neighbour_announce(addr, lv->v.mac, lv->v.vlan, frame, sizeof(frame));
-		if (len != 0)
-			nb->cfg.send(nb->cfg.arg, vport, frame, len);
-	}
-	pthread_mutex_unlock(&nb->lock);
-}
-
-/* --- readers
- * -------------------------------------------------------------------------------------- */
-
-static int view_compare(const void *x, const void *y)
-{
-	const struct neighbour_view *a = x, *b = y;
-
-	if (a->vport != b->vport)
-		return a->vport < b->vport ? -1 : 1;
-	return ip_compare(&a->addr, &b->addr);
-}
-
-uint32_t neighbours_each(struct neighbours *nb, const struct neighbour_view *after, uint32_t max,
-	struct neighbour_view *out)
-{
-	struct neighbour_view *all;
-	struct neighbour *n;
-	uint32_t count = 0;
-
-	pthread_mutex_lock(&nb->lock);
-	all = malloc((nb->stats.neighbours + 1) * sizeof(*all));
-	for (uint32_t i = 0; all != NULL && i < BUCKETS; i++)
-		LIST_FOREACH (n, &nb->buckets[i], link)
-			if (after == NULL || view_compare(&n->v, after) > 0)
-				all[count++] = n->v;
-	pthread_mutex_unlock(&nb->lock);
-	if (all == NULL)
-		return 0;
-	qsort(all, count, sizeof(*all), view_compare);
-	if (count > max)
-		count = max;
-	memcpy(out, all, count * sizeof(*all));
-	free(all);
-	return count;
-}
-
-void neighbours_stats(struct neighbours *nb, struct neighbours_stats *out)
-{
-	pthread_mutex_lock(&nb->lock);
-	*out = nb->stats;
-	out->next_hops = nb->hops.used;
-	out->next_hops_high = nb->hops.high;
-	pthread_mutex_unlock(&nb->lock);
-}
-
-/* --- life
- * ----------------------------------------------------------------------------------------- */
-
-int neighbours_init(const struct neighbours_config *cfg, struct neighbours **out)
-{
-	struct neighbours *nb = calloc(1, sizeof(*nb));
-	int err;
-
-	if (nb == NULL)
-		return -ENOMEM;
-	nb->cfg = *cfg;
-	nb->now_ms = 1; /* a deadline of 0 means none, and neighbours come before the first poll */
-	if (getrandom(&nb->salt, sizeof(nb->salt), GRND_NONBLOCK) != sizeof(nb->salt))
-		nb->salt = (uint64_t)(uintptr_t)nb;
-	for (uint32_t i = 0; i < BUCKETS; i++)
-		LIST_INIT(&nb->buckets[i]);
-	err = next_hops_init(&nb->hops, cfg->dp->next_hops, cfg->retire);
-	if (err < 0) {
-		free(nb);
-		return err;
-	}
-	pthread_mutex_init(&nb->lock, NULL);
-	*out = nb;
-	return 0;
-}
-
-void neighbours_set_callbacks(struct neighbours *nb,
-	int (*send)(void *arg, uint16_t vport, const uint8_t *frame, uint16_t len),
-	void (*hosts_changed_fn)(void *arg), void *arg)
-{
-	nb->cfg.send = send;
-	nb->cfg.hosts_changed = hosts_changed_fn;
-	nb->cfg.arg = arg;
-}
-
-void neighbours_fini(struct neighbours *nb)
-{
-	if (nb == NULL)
-		return;
-	for (uint32_t i = 0; i < BUCKETS; i++) {
-		struct neighbour *n;
-
-		while ((n = LIST_FIRST(&nb->buckets[i])) != NULL) {
-			LIST_REMOVE(n, link);
-			free(n);
-		}
-	}
-	next_hops_fini(&nb->hops);
-	free(nb->gone);
-	pthread_mutex_destroy(&nb->lock);
-	free(nb);
 }

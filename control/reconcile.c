@@ -34,8 +34,7 @@ uint64_t reconcile_now_ns(const struct reconciler *r)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 int reconcile_init(struct dataplane *dp, struct model *m, struct neighbours *nb,
 	struct retire *retire_queue, const struct config *cfg, const struct reconcile_io *io,
@@ -143,8 +142,7 @@ void reconcile_hosts_changed(void *reconciler)
 	r->routes_dirty = true;
 }
 
-/* --- a step
- * ----------------------------------------------------------------------------------------- */
+/* --- a step ---------------------------------------------------------------------------------- */
 
 static void take_service(struct reconciler *r, struct model_object *o)
 {
@@ -274,8 +272,7 @@ bool reconcile_step(struct reconciler *r)
 	return more;
 }
 
-/* --- readers
- * ------------------------------------------------------------------------------------------- */
+/* --- readers --------------------------------------------------------------------------------- */
 
 void reconcile_stats(struct reconciler *r, struct reconcile_stats *out)
 {

@@ -70,7 +70,7 @@ void reconcile_hosts_changed(void *reconciler);
 #define RECONCILE_IDLE_MS 50
 bool reconcile_step(struct reconciler *r);
 
-/* --- readers ---------------------------------------------------------------------------------- */
+/* --- readers --------------------------------------------------------------------------------- */
 
 struct reconcile_stats {
 	bool ready; /* the first full state is applied */

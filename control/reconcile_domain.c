@@ -12,8 +12,7 @@
 #include "control/log.h"
 #include "control/reconcile_private.h"
 
-/* --- the node's addresses
- * -------------------------------------------------------------------------- */
+/* --- the node's addresses -------------------------------------------------------------------- */
 
 static void add_addrs(struct node_addrs *list, const struct ip_addr *at, uint32_t n)
 {
@@ -56,8 +55,7 @@ static struct ip_addr primary(const struct reconciler *r, enum ip_family f)
 	return none;
 }
 
-/* --- lists of prefixes
- * ------------------------------------------------------------------------------ */
+/* --- lists of prefixes ----------------------------------------------------------------------- */
 
 struct prefixes {
 	uint32_t n, room;
@@ -135,8 +133,7 @@ static void prefixes_aggregate(struct prefixes *p)
 	p->n = n;
 }
 
-/* --- services in common
- * ----------------------------------------------------------------------------- */
+/* --- services in common ---------------------------------------------------------------------- */
 
 static bool in_cidrs(const struct config_prefixes *cidrs, const struct ip_addr *a)
 {
@@ -254,8 +251,7 @@ bool reconcile_publish_domain(struct reconciler *r)
 	return true;
 }
 
-/* --- tunables
- * ----------------------------------------------------------------------------------------- */
+/* --- tunables -------------------------------------------------------------------------------- */
 
 static bool add_node_ranges(
 	void *arg, const char *key, const void *object, const struct model_status *status)

@@ -16,8 +16,7 @@
 struct applied_port;
 struct frontend;
 
-/* --- services (reconcile_service.c)
- * --------------------------------------------------------------- */
+/* --- services (reconcile_service.c) ---------------------------------------------------------- */
 
 /* One service's wish for one frontend. */
 struct claim {
@@ -63,8 +62,7 @@ struct applied_service {
 	struct claim_list addresses;
 };
 
-/* --- frontends and who has them (reconcile_claim.c)
- * ------------------------------------------------ */
+/* --- frontends and who has them (reconcile_claim.c) ------------------------------------------ */
 
 struct frontend {
 	struct svc_frontend_key key;
@@ -77,8 +75,7 @@ struct frontend {
 
 LIST_HEAD(frontend_list, frontend);
 
-/* --- vports and routes
- * ------------------------------------------------------------------------------ */
+/* --- vports and routes ----------------------------------------------------------------------- */
 
 enum vport_phase {
 	VPORT_WAITING, /* could not be opened; tried again */
@@ -124,8 +121,7 @@ struct route_set {
 	bool failed; /* out of memory: not to be published */
 };
 
-/* --- the whole
- * -------------------------------------------------------------------------------------- */
+/* --- the whole ------------------------------------------------------------------------------- */
 
 #define SVC_ID_BUCKETS 16384
 #define VPORT_RETRY_MS 5000

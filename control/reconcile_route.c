@@ -128,8 +128,7 @@ static void add_hop(struct compile *c, const struct ip_prefix *prefix, uint16_t 
 	add(c, prefix, id, NEXT_HOP_FORWARD, source, order, vport, via);
 }
 
-/* --- links
- * ------------------------------------------------------------------------------------------ */
+/* --- links ----------------------------------------------------------------------------------- */
 
 static void add_link(struct compile *c, const struct ip_prefix *prefix, uint16_t vport)
 {
@@ -190,8 +189,7 @@ static uint16_t link_of(const struct compile *c, const struct ip_addr *a)
 	return best != NULL ? best->vport : 0;
 }
 
-/* --- what routes come from
- * ----------------------------------------------------------------------------- */
+/* --- what routes come from ------------------------------------------------------------------- */
 
 static void add_links(struct compile *c)
 {
@@ -401,8 +399,7 @@ static void compile(struct reconciler *r, struct route_set *set)
 	set->n = n;
 }
 
-/* --- publication
- * ---------------------------------------------------------------------------------------- */
+/* --- publication ----------------------------------------------------------------------------- */
 
 static int addr_compare(const void *a, const void *b)
 {

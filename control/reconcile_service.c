@@ -111,8 +111,7 @@ static void release_gone(struct reconciler *r, const struct applied_backend *bef
 	}
 }
 
-/* --- lists
- * ---------------------------------------------------------------------------------------- */
+/* --- lists ----------------------------------------------------------------------------------- */
 
 enum which_list {
 	LIST_CLUSTER,
@@ -175,8 +174,7 @@ static struct svc_list *list_for(struct reconciler *r, const struct applied_port
 	return svc_list_new(m, n);
 }
 
-/* --- service ports
- * -------------------------------------------------------------------------------- */
+/* --- service ports --------------------------------------------------------------------------- */
 
 static uint8_t flags_of(
 	const struct model_service *s, const struct model_service_port *p, uint8_t family)
@@ -301,8 +299,7 @@ static int port_build(struct reconciler *r, struct applied_port *p, const struct
 	return 1;
 }
 
-/* --- frontends
- * ------------------------------------------------------------------------------------ */
+/* --- frontends ------------------------------------------------------------------------------- */
 
 static void claim_addrs(struct reconciler *r, struct applied_port *p, const struct ip_addr *addrs,
 	uint32_t n, uint8_t kind)
@@ -368,8 +365,7 @@ static void address_claims(
 	settle_claims(r, &a->addresses, false);
 }
 
-/* --- one port
- * --------------------------------------------------------------------------------------- */
+/* --- one port -------------------------------------------------------------------------------- */
 
 static struct applied_port *port_make(struct reconciler *r, struct applied_service *a,
 	const struct model_service_port *want, uint8_t family)
@@ -447,8 +443,7 @@ static void port_drop(struct reconciler *r, struct applied_port *p)
 	free(p);
 }
 
-/* --- one service
- * -------------------------------------------------------------------------------------- */
+/* --- one service ----------------------------------------------------------------------------- */
 
 /* The families a service is of: those of its ClusterIPs, else of its other addresses, else both. */
 static void families_of(const struct model_service *s, bool has[IP_FAMILIES])

@@ -54,8 +54,7 @@ uint16_t reconcile_vport_id(struct reconciler *r, const char *name)
 	return id;
 }
 
-/* --- records
- * --------------------------------------------------------------------------------------- */
+/* --- records --------------------------------------------------------------------------------- */
 
 static void fill_addrs(struct reconciler *r, struct applied_vport *v, const struct model_vport *m)
 {
@@ -110,8 +109,7 @@ static void fill_record(struct reconciler *r, struct applied_vport *v)
 	fill_addrs(r, v, m);
 }
 
-/* --- coming and going
- * -------------------------------------------------------------------------------- */
+/* --- coming and going ------------------------------------------------------------------------ */
 
 static void vport_free(struct reconciler *r, struct applied_vport *v)
 {
@@ -214,8 +212,7 @@ void reconcile_vport_apply(struct reconciler *r, struct model_object *o)
 	}
 }
 
-/* --- publication
- * --------------------------------------------------------------------------------------- */
+/* --- publication ----------------------------------------------------------------------------- */
 
 static bool name_is_leaving(const struct reconciler *r, const char *name)
 {

@@ -146,8 +146,7 @@ static void change(struct fixture *f, struct state *s)
 	}
 }
 
-/* --- comparing
- * ------------------------------------------------------------------------------------ */
+/* --- comparing ------------------------------------------------------------------------------- */
 
 static void same_list(const struct svc_list *a, const struct svc_list *b)
 {

@@ -192,8 +192,7 @@ static void fixture_settle(struct fixture *f)
 	}
 }
 
-/* --- objects
- * --------------------------------------------------------------------------------------- */
+/* --- objects --------------------------------------------------------------------------------- */
 
 struct want {
 	const char *name, *cluster_ip, *cluster_ip6, *external_ip, *lb_vip;
@@ -264,8 +263,7 @@ __attribute__((unused)) static struct model_node *node(
 	return n;
 }
 
-/* --- looking at what was published
- * ------------------------------------------------------------------ */
+/* --- looking at what was published ----------------------------------------------------------- */
 
 __attribute__((unused)) static const struct svc_domain *domain(struct fixture *f)
 {
