@@ -54,6 +54,8 @@ struct api {
 	/* When each worker's heartbeat was last seen to move. */
 	uint64_t beat[WORKERS_MAX];
 	int64_t beat_ms[WORKERS_MAX];
+	/* When each source was last seen watching; a client that tries again and again is not. */
+	int64_t watching_ms[SOURCES];
 	/* The control thread's sign of life. */
 	struct job ping;
 	bool ping_under_way;

@@ -40,11 +40,29 @@ void api_health_init(struct api *a)
 	a->control_seen_ms = api_now_ms();
 	for (uint32_t n = 0; n < WORKERS_MAX; n++)
 		a->beat_ms[n] = api_now_ms();
+	for (uint32_t id = 0; id < SOURCES; id++)
+		a->watching_ms[id] = api_now_ms();
+}
+
+static void see_sources(struct api *a, int64_t now)
+{
+	model_read_lock(a->deps.model);
+	for (uint32_t id = 0; id < SOURCES; id++) {
+		struct model_source_state st;
+
+		model_source_get(a->deps.model, (enum model_source_id)id, &st);
+		if (st.status.phase == NULL || strcmp(st.status.phase, "Watching") == 0 ||
+			strcmp(st.status.phase, "Disabled") == 0)
+			a->watching_ms[id] = now;
+	}
+	model_read_unlock(a->deps.model);
 }
 
 void api_health_tick(struct api *a)
 {
 	int64_t now = api_now_ms();
+
+	see_sources(a, now);
 
 	for (uint32_t n = 0; n < a->deps.dp->n_workers; n++) {
 		uint64_t beat = atomic_load_explicit(
@@ -121,19 +139,24 @@ static uint32_t check_sources(struct api *a, struct health_check *c)
 	for (uint32_t id = 0; id < SOURCES; id++) {
 		struct model_source_state st;
 		char name[32];
-		int64_t age;
+		int64_t age, away;
 
 		model_source_get(a->deps.model, (enum model_source_id)id, &st);
 		if (!st.awaited)
 			continue;
 		snprintf(name, sizeof(name), "kubernetes-%s", model_source_names[id]);
 		age = api_now_ms() - st.status.last_activity_ms;
+		away = api_now_ms() - a->watching_ms[id];
 		if (!st.complete)
 			set(&c[n++], name, false, "not yet complete%s%s",
 				st.status.last_error != NULL ? ": " : "",
 				st.status.last_error != NULL ? st.status.last_error : "");
 		else if (st.status.last_activity_ms != 0 && age > SOURCE_SILENT_MS)
 			set(&c[n++], name, false, "silent for %lld s", (long long)age / 1000);
+		else if (away > SOURCE_SILENT_MS)
+			set(&c[n++], name, false, "not watching for %lld s%s%s",
+				(long long)away / 1000, st.status.last_error != NULL ? ": " : "",
+				st.status.last_error != NULL ? st.status.last_error : "");
 		else
 			set(&c[n++], name, true, "%u objects, %s", st.status.objects,
 				st.status.phase != NULL ? st.status.phase : "no report");

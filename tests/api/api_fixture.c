@@ -10,6 +10,7 @@
  *	churn on|off          a worker thread makes and kills flows all the time
  *	stall WORKER | unstall WORKER
  *	link up|down
+ *	silence SECONDS       since the API server was heard
  *
  * usage: api_fixture --socket PATH [--flows N] [--services N]; prints "ready LISTEN HEALTH" with
  * the two TCP ports. Ends at the end of its input. */
@@ -197,16 +198,22 @@ static void set_service(const char *ns, const char *name, uint32_t n, uint32_t s
 	fake_reconcile(fx.model);
 }
 
-static void fill_model(uint32_t services)
+static void report_source(int64_t silent_seconds)
 {
 	const struct model_source_status watching = {
 		.path = "/api/v1/services",
 		.phase = "Watching",
 		.rv = "4711",
 		.events = 12,
-		.objects = services,
-		.last_activity_ms = (int64_t)rim_now_ms(NULL),
+		.objects = 3,
+		.last_activity_ms = (int64_t)rim_now_ms(NULL) - silent_seconds * 1000,
 	};
+
+	model_source_report(fx.model, SOURCE_SERVICES, &watching);
+}
+
+static void fill_model(uint32_t services)
+{
 	struct model_vport *v = model_vport_new("up");
 	struct model_node *node = model_node_new("node-a");
 	char name[32];
@@ -235,7 +242,7 @@ static void fill_model(uint32_t services)
 	model_refuse(fx.model, "Service", "shop", "broken", "spec.ports[0].port",
 		"70000 is not a port; the text \"\x01\xff\" is hostile");
 	model_source_await(fx.model, SOURCE_SERVICES);
-	model_source_report(fx.model, SOURCE_SERVICES, &watching);
+	report_source(0);
 	model_source_complete(fx.model, SOURCE_SERVICES);
 	fake_reconcile(fx.model);
 }
@@ -271,6 +278,8 @@ static bool command(char *line)
 		fx.stalled[atoi(word) % WORKERS] = verb[0] == 's';
 	} else if (strcmp(verb, "link") == 0) {
 		fake_link_up = strcmp(word, "up") == 0;
+	} else if (strcmp(verb, "silence") == 0) {
+		report_source(atoi(word));
 	} else {
 		return false;
 	}

@@ -566,6 +566,15 @@ class Health(Case):
         fixture.command("link up")
         self.assertEqual(fixture.get("/readyz").status, 200)
 
+    def test_a_silent_api_server_is_told(self):
+        fixture.command("silence 400")
+        a = fixture.get("/readyz")
+        self.assertEqual(a.status, 503)
+        self.assertIn(b"[-]kubernetes-services failed: silent for 40", a.body)
+        self.assertEqual(fixture.get("/livez").status, 200)
+        fixture.command("silence 0")
+        self.assertEqual(fixture.get("/readyz").status, 200)
+
     def test_a_stalled_worker_is_named(self):
         fixture.command("stall 1")
         wait_for(lambda: fixture.get("/livez").status == 503, "the stall was not noticed")
