@@ -17,7 +17,7 @@ struct next_hops {
 	struct retire *retire;
 	uint16_t *free_ids; /* stack */
 	uint32_t n_free;
-	uint32_t used, high;
+	_Atomic uint32_t used, high; /* read by others */
 };
 
 int next_hops_init(struct next_hops *nh, struct next_hop_table *table, struct retire *retire);

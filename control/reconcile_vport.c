@@ -111,6 +111,14 @@ static void fill_record(struct reconciler *r, struct applied_vport *v)
 
 /* --- coming and going ------------------------------------------------------------------------ */
 
+/* Readers of other threads look for vports by name, those that are present only. */
+static void phase_set(struct reconciler *r, struct applied_vport *v, enum vport_phase phase)
+{
+	pthread_mutex_lock(&r->lock);
+	v->phase = phase;
+	pthread_mutex_unlock(&r->lock);
+}
+
 static void vport_free(struct reconciler *r, struct applied_vport *v)
 {
 	pthread_mutex_lock(&r->lock);
@@ -147,7 +155,7 @@ static void vport_leave(struct reconciler *r, struct applied_vport *v)
 	}
 	if (r->io.vport_stop != NULL)
 		r->io.vport_stop(r->io.arg, v->id);
-	v->phase = VPORT_LEAVING;
+	phase_set(r, v, VPORT_LEAVING);
 	r->routes_dirty = true;
 }
 
@@ -175,7 +183,7 @@ static struct applied_vport *vport_new(struct reconciler *r, struct model_object
 		return NULL;
 	}
 	v->id = id;
-	v->phase = VPORT_WAITING;
+	phase_set(r, v, VPORT_WAITING);
 	v->object = o;
 	snprintf(v->name, sizeof(v->name), "%s", o->key);
 	pthread_mutex_lock(&r->lock);
@@ -247,7 +255,7 @@ static void vport_open(struct reconciler *r, struct applied_vport *v)
 		r->stats.errors++;
 		return;
 	}
-	v->phase = VPORT_OPEN;
+	phase_set(r, v, VPORT_OPEN);
 	LOG_INFO(
 		reconcile, "vport_opened", "name=%s id=%u port=%u", v->name, v->id, v->opened.port);
 }
@@ -331,7 +339,7 @@ bool reconcile_publish_vports(struct reconciler *r)
 			replaced[n++] = v->published;
 		v->published = copy;
 		v->starting |= v->phase == VPORT_OPEN;
-		v->phase = VPORT_RUNNING;
+		phase_set(r, v, VPORT_RUNNING);
 		changed = true;
 		r->routes_dirty = r->tunables_dirty = true;
 	}
@@ -414,7 +422,7 @@ void reconcile_vports_settle(struct reconciler *r)
 				model_applied(r->model, v->object, v->object->version, NULL);
 		} else if (v->phase == VPORT_LEAVING) {
 			neighbours_vport_remove(r->nb, v->id);
-			v->phase = VPORT_CLOSING;
+			phase_set(r, v, VPORT_CLOSING);
 			gone[n++] = v;
 		}
 	}
@@ -422,7 +430,7 @@ void reconcile_vports_settle(struct reconciler *r)
 		return;
 	if (!table_publish(r)) {
 		for (uint32_t i = 0; i < n; i++)
-			gone[i]->phase = VPORT_LEAVING;
+			phase_set(r, gone[i], VPORT_LEAVING);
 		r->routes_dirty = true;
 		return;
 	}
@@ -440,7 +448,7 @@ void reconcile_vports_stop(struct reconciler *r)
 			continue;
 		if (r->io.vport_stop != NULL)
 			r->io.vport_stop(r->io.arg, v->id);
-		v->phase = VPORT_LEAVING;
+		phase_set(r, v, VPORT_LEAVING);
 	}
 }
 

@@ -4,6 +4,9 @@
 /* Services from the model to the tables: the ready gate, frontends, conflicts, what one event
  * touches, memory, and time (control/reconcile.h). Routes and vports: test_reconcile_route.c. */
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "unit/reconcile_fixture.h"
 
 static const char plain[] = "node: {name: n1, addresses: [192.0.2.10, 'fd00::10']}\n"
@@ -477,6 +480,77 @@ static void churn_returns_everything(void)
 	fixture_fini(&f);
 }
 
+static struct fixture *shared;
+static _Atomic bool stop;
+
+/* What the API thread asks, without a check: CUnit takes no lock. */
+static void *reader(void *arg)
+{
+	static struct reconcile_conflict conflicts[16];
+	static struct reconcile_route routes[64];
+	static struct neighbour_view views[64];
+	struct neighbours_stats neighbours;
+	struct reconcile_stats stats;
+	unsigned *rounds = arg;
+	char name[64];
+
+	while (!atomic_load(&stop) || *rounds == 0) {
+		reconcile_stats(shared->r, &stats);
+		reconcile_ready(shared->r);
+		for (uint32_t id = 0; id < 50; id++)
+			reconcile_service_name(shared->r, id, name, sizeof(name));
+		reconcile_conflicts(shared->r, 0, 16, conflicts);
+		reconcile_routes_each(shared->r, NULL, 64, routes);
+		reconcile_vport_id(shared->r, "up");
+		neighbours_each(shared->nb, NULL, 64, views);
+		neighbours_stats(shared->nb, &neighbours);
+		(*rounds)++;
+	}
+	return NULL;
+}
+
+/* For the thread sanitizer above all. */
+static void other_threads_read_while_it_works(void)
+{
+	static struct fixture f;
+	unsigned rounds = 0;
+	pthread_t thread;
+
+	fixture_init(&f,
+		"node: {name: n1, addresses: [192.0.2.10]}\nvports:\n"
+		"- {name: up, role: uplink, kind: tap, addresses: [192.0.2.10/24]}\n");
+	CHECK_EQ(config_apply_model(f.cfg, f.m), 0);
+	shared = &f;
+	atomic_store(&stop, false);
+	REQUIRE_EQ(pthread_create(&thread, NULL, reader, &rounds), 0);
+	for (unsigned i = 0; i < 600; i++) {
+		struct want w = {.name = i % 2 ? "a" : "b",
+			.cluster_ip = i % 2 ? "10.96.0.1" : "10.96.0.2",
+			.external_ip = "203.0.113.1",
+			.created = i % 3,
+			.n_backends = i % 5};
+
+		if (i % 7 == 0)
+			model_service_remove(f.m, "ns", w.name, OWNER_KUBERNETES);
+		else
+			model_service_set(f.m, service(&w));
+		if (i % 10 == 0)
+			model_node_set(f.m,
+				node("n2", false, i % 20 ? "192.0.2.11" : "192.0.2.12", NULL,
+					"10.244.2.0/24"));
+		if (i == 300)
+			model_vport_remove(f.m, "up", OWNER_CONFIG);
+		if (i == 400)
+			config_apply_model(f.cfg, f.m);
+		fixture_settle(&f);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	CHECK_GT(rounds, 0);
+	CHECK_NE(reconcile_vport_id(f.r, "up"), 0);
+	fixture_fini(&f);
+}
+
 static double seconds(void)
 {
 	struct timespec ts;
@@ -537,4 +611,5 @@ TEST_SUITE("reconcile", CASE(nothing_before_all_sources_are_complete),
 	CASE(the_oldest_claim_wins_and_is_followed), CASE(a_cluster_ip_cannot_be_taken_over),
 	CASE(node_port_addresses_follow_node_and_configuration),
 	CASE(tunables_follow_the_configuration), CASE(a_full_backend_table_is_told_by_name),
-	CASE(churn_returns_everything), CASE(ten_thousand_services))
+	CASE(churn_returns_everything), CASE(other_threads_read_while_it_works),
+	CASE(ten_thousand_services))
