@@ -104,6 +104,26 @@ static __attribute__((noinline)) bool flow_unsettled(struct worker *w, struct bu
 	return false;
 }
 
+/* The sender of a flow whose endpoint is gone. UDP goes the way of a miss: a sender must not feed
+ * an endpoint that is gone (a reply from it may still pass). TCP, of services that asked for it, is
+ * reset; but a SYN begins anew, and what ends the connection itself may go on. True: the entry is
+ * dead. */
+static __attribute__((noinline)) bool flow_orphaned(
+	struct worker *w, struct burst *b, lanes_t i, enum ip_family f, const struct flow_meta *m)
+{
+	if (m->class == FLOW_CLASS_TCP && (b->flags[i] & LANE_FRAGMENT_LATER) == 0 &&
+		(b->tcp_flags[i] & (TCP_SYN | TCP_RST)) != 0)
+		return false;
+	flow_kill(w->dp->flows, f, b->flow[i] >> 1);
+	if (m->class == FLOW_CLASS_TCP) {
+		lane_reject(b, i, REJECT_TCP_RESET, DROP_ServiceBackendRemoved);
+		return true;
+	}
+	COUNT(w->counters.flows_reselected, 1);
+	b->to.service |= LANE(i);
+	return true;
+}
+
 static inline __attribute__((always_inline)) void flow_hit(
 	struct worker *w, struct burst *b, lanes_t i, enum ip_family f, struct flow_meta *m)
 {
@@ -118,14 +138,11 @@ static inline __attribute__((always_inline)) void flow_hit(
 		    0) &&
 		flow_rejudged(w, b, i, f, m))
 		return;
-	/* A UDP sender must not feed an endpoint that is gone (a reply from it may still pass). */
-	if ((atomic_load_explicit(&m->flags, memory_order_relaxed) & FLOW_F_CHECK_BACKEND) != 0 &&
-		dir == DIR_FORWARD && __builtin_expect(backend_gone(w, m), 0)) {
-		flow_kill(w->dp->flows, f, b->flow[i] >> 1);
-		COUNT(w->counters.flows_reselected, 1);
-		b->to.service |= LANE(i);
+	if ((atomic_load_explicit(&m->flags, memory_order_relaxed) &
+		    (FLOW_F_CHECK_BACKEND | FLOW_F_RESET_BACKEND)) != 0 &&
+		dir == DIR_FORWARD && __builtin_expect(backend_gone(w, m), 0) &&
+		flow_orphaned(w, b, i, f, m))
 		return;
-	}
 	if (__builtin_expect(!settled, 0) && flow_unsettled(w, b, i, f, m, dir))
 		return;
 	flow_touch(m, w->now_ms);
