@@ -183,12 +183,12 @@ static void ports(struct slice_builder *b, struct k8s_faults **faults, const str
 			return;
 		}
 		/* A port without number stands for all ports: nothing to proxy. The same goes for
-		 * 0, but no server writes that. */
+		 * 0, but no server writes that; and servers write "" for no name. */
 		if (k8s_int(faults, entry, "port", 1, 65535, &port, "ports[%zu].port", i) != 1)
 			continue;
 		if (proto != IP_PROTO_TCP && proto != IP_PROTO_UDP && proto != IP_PROTO_SCTP)
 			k8s_fault(faults, "not TCP, UDP or SCTP", "ports[%zu].protocol", i);
-		else if (name != NULL || jv_absent(jv_get(entry, "name")))
+		else if (name != NULL)
 			slice_port(b, name, proto, (uint16_t)port);
 	}
 }

@@ -378,9 +378,10 @@ static void slices(void)
 	slice(SLICE("'endpoints':{}," HTTP), "refused !endpoints");
 	slice(SLICE("'endpoints':[],'ports':'all'"), "refused !ports");
 	slice(SLICE("'ports':[{'port':null},{'port':0},{'port':65536},{'name':'u','port':53,'protocol':"
-		    "'UDP'},{'name':'x','port':1,'protocol':'GRE'},{'name':3,'port':4},{'port':5}],"
+		    "'UDP'},{'name':'x','port':1,'protocol':'GRE'},{'name':3,'port':4},{'port':5},"
+		    "{'name':null,'port':6},{'name':'','port':7}],"
 		    "'endpoints':[{'addresses':['10.0.0.1']}]"),
-		"ns/svc [u:53/UDP :5/TCP 10.0.0.1+r+s] !ports[1].port !ports[2].port !ports[4].protocol "
+		"ns/svc [u:53/UDP :7/TCP 10.0.0.1+r+s] !ports[1].port !ports[2].port !ports[4].protocol "
 		"!ports[5].name");
 	slice("{" META ",'addressType':'FQDN'," HTTP ",'endpoints':[{'addresses':['a.example']}]}",
 		"ns/svc");
