@@ -384,7 +384,7 @@ class World:
 
     def spoil_slice(self, s):
         rng = self.rng
-        kind = rng.randrange(12)
+        kind = rng.randrange(13)
         if kind == 0:
             s['metadata']['labels'][oracle.HEADLESS] = ''
         elif kind == 1:
@@ -414,6 +414,10 @@ class World:
                 e['newThing'] = {'x': 1}
         elif kind == 10:
             s['metadata']['labels'][oracle.SERVICE_NAME] = rng.choice(self.names)[1]
+        elif kind == 12 and s['ports']:
+            s['ports'][0]['name'] = None
+            if self.chance(0.5):
+                del s['ports'][0]['name']
         elif kind == 11:
             for e in s['endpoints']:
                 e['hints'] = rng.choice([None, {'forZones': None}, {'forZones': []},
