@@ -177,14 +177,14 @@ static void frontend_settle(struct reconciler *r, struct frontend *f, bool repub
 		return;
 	}
 	if (best != f->winner || republish) {
-		bool fresh = f->winner == NULL;
+		bool moved = f->winner == NULL || f->winner->service != best->service;
 
 		pthread_mutex_lock(&r->lock);
 		f->winner = best;
 		pthread_mutex_unlock(&r->lock);
 		frontend_publish(r, f);
 		/* UDP that went elsewhere must find the service. */
-		if (fresh && f->key.proto == IP_PROTO_UDP)
+		if (moved && f->key.proto == IP_PROTO_UDP)
 			dataplane_frontends_changed(r->dp);
 	}
 	note_conflict(r, f);

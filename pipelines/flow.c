@@ -32,9 +32,25 @@ static void flow_reroute(struct worker *w, enum ip_family f, uint32_t entry, str
 		&m->next_hop[DIR_REPLY], fib_lookup(r->fib, &reply_dst), memory_order_relaxed);
 }
 
-/* A flow judged under another configuration: routed anew; and a UDP flow that was no service's
- * business ends when its address has become one's, or its sender would never reach the service.
- * True: the entry is dead, and the lane goes the way of a miss. */
+/* Whether the address that a UDP flow was sent to is another service's now, or has become one's.
+ * One that merely lost its service goes on while its endpoint serves. */
+static bool changed_hands(
+	const struct worker *w, const struct burst *b, lanes_t i, enum ip_family f, uint8_t flags)
+{
+	struct svc_verdict v;
+	struct svc_query q;
+
+	lane_service_query(w, b, i, &q);
+	svc_decide(w->snap.services, &q, &v);
+	if ((flags & FLOW_F_DNAT) == 0)
+		return v.kind != SVC_PASS;
+	return v.svc != NULL &&
+		v.svc->id != flow_cold_array(w->dp->flows, f)[b->flow[i] >> 1].svc_port_id;
+}
+
+/* A flow judged under another configuration: routed anew; and a UDP flow ends when its address has
+ * changed hands, or its sender would never reach the service. True: the entry is dead, and the
+ * lane goes the way of a miss. */
 static __attribute__((noinline)) bool flow_rejudged(
 	struct worker *w, struct burst *b, lanes_t i, enum ip_family f, struct flow_meta *m)
 {
@@ -42,21 +58,14 @@ static __attribute__((noinline)) bool flow_rejudged(
 	enum lane_dir dir = b->flow[i] & 1;
 
 	flow_reroute(w, f, b->flow[i] >> 1, m);
-	if (m->class == FLOW_CLASS_UDP && (flags & FLOW_F_DNAT) == 0) {
-		struct svc_verdict v;
-		struct svc_query q;
-
-		/* Only the forward key names what the sender asked for. */
-		if (dir == DIR_REPLY)
-			return false;
-		lane_service_query(w, b, i, &q);
-		svc_decide(w->snap.services, &q, &v);
-		if (v.kind != SVC_PASS) {
-			flow_kill(w->dp->flows, f, b->flow[i] >> 1);
-			COUNT(w->counters.flows_reselected, 1);
-			b->to.service |= LANE(i);
-			return true;
-		}
+	/* Only the forward key names what the sender asked for. */
+	if (m->class == FLOW_CLASS_UDP && dir == DIR_REPLY)
+		return false;
+	if (m->class == FLOW_CLASS_UDP && dir == DIR_FORWARD && changed_hands(w, b, i, f, flags)) {
+		flow_kill(w->dp->flows, f, b->flow[i] >> 1);
+		COUNT(w->counters.flows_reselected, 1);
+		b->to.service |= LANE(i);
+		return true;
 	}
 	atomic_store_explicit(&m->config_gen, w->snap.generation, memory_order_relaxed);
 	return false;
