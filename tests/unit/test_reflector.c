@@ -8,6 +8,11 @@
 
 /* --- framing --------------------------------------------------------------------------------- */
 
+#define OPEN    "{\"k\":["
+#define CLOSE   "]}"
+#define TEN(x)  x x x x x x x x x x
+#define DEEP(x) TEN(TEN(x))
+
 static void framing(void)
 {
 	PLAY("F2 several events in one chunk", false, GOT_TWO " +n/a=2 +n/c=1 -n/b", "",
@@ -53,6 +58,14 @@ static void framing(void)
 				"\"n\",\"resourceVersion\":\"11\"},\"spec\":nonsense}}" EVENT(
 					"MODIFIED", "12", "b", "2")},
 		{.expect = WATCH("12"), HOLD});
+	PLAY("nesting without end is refused by name, the stream goes on", false,
+		GOT_TWO " !n/a +n/b=2", "", {.expect = FIRST, .body = TWO},
+		{.expect = WATCH("10"),
+			.piece = 100,
+			.body = "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"a\",\"namespace\":"
+				"\"n\",\"resourceVersion\":\"11\"},\"x\":" DEEP(OPEN) "1" DEEP(
+					CLOSE) "}}" EVENT("MODIFIED", "12", "b", "2"),
+			HOLD});
 	PLAY("a nameless broken event makes a relist", false, GOT_TWO " +n/a=3 +n/b=3 C",
 		"backoff:1200", {.expect = FIRST, .body = TWO},
 		{.expect = WATCH("10"),
