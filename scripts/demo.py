@@ -242,6 +242,8 @@ def main():
     lab, report = Lab(os.environ.get("SLUICE_LAB", "sl")), Report()
     if not lab.claim():
         sys.exit("a quick start, or a lab of that name, is up already (%s)" % lab.run_dir)
+    # A shell that starts us in the background has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     try:
