@@ -2,37 +2,102 @@
  * Copyright (c) 2026 The Sluice authors */
 
 /* classify: headers to offsets, family, protocol, fragment and flow key. Every length is checked
- * against the bytes held; what a router must not forward ends here. */
+ * against the bytes held; what a router must not forward ends here. The rim has begun to load the
+ * headers when it filled the burst. */
 
 #include "pipelines/stage.h"
 
-static inline bool mac_is_ours(const struct vport *vp, const uint8_t *frame)
+/* A MAC as it lies in the first six bytes of eight. */
+static inline uint64_t mac_word(const uint8_t *p)
 {
-	return ((load_u32(frame) ^ load_u32(vp->mac)) |
-		       (uint32_t)(load_u16(frame + 4) ^ load_u16(vp->mac + 4))) == 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return load_u64(p) << 16;
+#else
+	return load_u64(p) >> 16;
+#endif
 }
 
+static inline uint64_t vport_mac_word(const struct vport *vp)
+{
+	uint8_t mac[8] = {0};
+
+	memcpy(mac, vp->mac, 6);
+	return mac_word(mac);
+}
+
+/* Fields one by one, so that what parse_fast*() found goes from registers to the lane. */
 static inline void store_lane(struct burst *b, lanes_t i, const struct parsed *p)
 {
-	if (p->len != b->len[i]) {
+	if (__builtin_expect(p->len != b->len[i], 0)) {
 		b->len[i] = p->len;
 		b->resized |= LANE(i);
 	}
 	b->l3[i] = p->l3;
 	b->l4[i] = p->l4;
-	b->flags[i] |= p->flags;
 	b->proto[i] = p->proto;
 	b->tcp_flags[i] = p->tcp_flags;
-	if ((p->flags & LANE_V6) != 0) {
-		b->v6 |= LANE(i);
-		b->key6[i] = p->key6;
-	} else {
-		b->key4[i] = p->key4;
-	}
+}
+
+static inline void store_key4(struct burst *b, lanes_t i, const struct parsed *p)
+{
+	uint8_t *key = (uint8_t *)&b->key4[i];
+
+	store_u64(key, p->key_words[0]);
+	store_u64(key + 8, p->key_words[1]);
+}
+
+static inline void store_key6(struct burst *b, lanes_t i, const struct parsed *p)
+{
+	uint8_t *key = (uint8_t *)&b->key6[i];
+
+	store_u64(key, p->key_words[0]);
+	store_u64(key + 8, p->key_words[1]);
+	store_u64(key + 16, p->key_words[2]);
+	store_u64(key + 24, p->key_words[3]);
+	store_u64(key + 32, p->key_words[4]);
+	b->v6 |= LANE(i);
+}
+
+static inline __attribute__((always_inline)) bool classify_fast4(
+	struct burst *b, lanes_t i, const uint8_t *frame, uint16_t zone)
+{
+	struct parsed p;
+
+	if (!PACKET_LIKELY(parse_fast4(frame, b->len[i], ETH_HLEN, zone, &p)))
+		return false;
+	store_lane(b, i, &p);
+	store_key4(b, i, &p);
+	return true;
+}
+
+/* Out of line: the two families in one loop do not fit into the registers. */
+static __attribute__((noinline)) bool classify_fast6(
+	struct burst *b, lanes_t i, const uint8_t *frame, uint16_t zone)
+{
+	struct parsed p;
+
+	if (!frame_is_plain6(frame, b->len[i]) ||
+		!PACKET_LIKELY(parse_fast6(frame, b->len[i], ETH_HLEN, zone, &p)))
+		return false;
+	store_lane(b, i, &p);
+	store_key6(b, i, &p);
+	return true;
+}
+
+/* The common packets: untagged TCP and UDP to our MAC. False: classify_rare() has to look. */
+static inline __attribute__((always_inline)) bool classify_fast(
+	struct burst *b, lanes_t i, uint64_t mac, uint16_t zone)
+{
+	const uint8_t *frame = b->data[i];
+
+	if (!PACKET_LIKELY(b->len[i] >= PARSE_FAST_MIN && mac_word(frame) == mac))
+		return false;
+	return PACKET_LIKELY(frame_is_plain4(frame)) ? classify_fast4(b, i, frame, zone)
+						     : classify_fast6(b, i, frame, zone);
 }
 
 /* Whatever parse_fast() leaves. */
-static __attribute__((noinline)) void classify_rare(
+static __attribute__((noinline, cold)) void classify_rare(
 	struct burst *b, lanes_t i, const struct vport *vp)
 {
 	const uint8_t *frame = b->data[i];
@@ -43,7 +108,7 @@ static __attribute__((noinline)) void classify_rare(
 		lane_drop(b, i, p.reason);
 		return;
 	}
-	if (!mac_is_ours(vp, frame) && (frame[0] & 1) == 0) {
+	if (memcmp(frame, vp->mac, 6) != 0 && (frame[0] & 1) == 0) {
 		lane_drop(b, i, DROP_NotForUs);
 		return;
 	}
@@ -53,6 +118,13 @@ static __attribute__((noinline)) void classify_rare(
 		return;
 	}
 	store_lane(b, i, &p);
+	b->flags[i] |= p.flags;
+	if (p.kind == PARSE_FLOW && (p.proto == IP_PROTO_TCP || p.proto == IP_PROTO_UDP))
+		b->plain |= LANE(i);
+	if ((p.flags & LANE_V6) != 0)
+		store_key6(b, i, &p);
+	else
+		store_key4(b, i, &p);
 	if (p.kind == PARSE_NEIGHBOUR)
 		b->to.neighbour |= LANE(i);
 	else if (p.kind == PARSE_ICMP_ERROR)
@@ -63,43 +135,46 @@ static __attribute__((noinline)) void classify_rare(
 		b->to.flow |= LANE(i);
 }
 
+/* Lanes of in (all of the burst from its first one on) that came from one vport; returns those
+ * that follow. */
+static lanes_t classify_run(struct worker *w, struct burst *b, lanes_t in)
+{
+	uint32_t id = b->in_vport[lanes_first(in)];
+	const struct vport *vp = w->snap.vports->at[id];
+	lanes_t rare = 0, left, i;
+	uint64_t bytes = 0, mac;
+	uint16_t zone;
+
+	if (__builtin_expect(vp == NULL, 0)) {
+		lane_drop(b, lanes_first(in), DROP_TxPortDown);
+		return in & (in - 1);
+	}
+	mac = vport_mac_word(vp);
+	zone = vp->zone;
+	for (i = lanes_first(in); i < b->count; i++) {
+		if (__builtin_expect(b->in_vport[i] != id, 0))
+			break;
+		bytes += b->len[i];
+		if (!PACKET_LIKELY(classify_fast(b, i, mac, zone)))
+			rare |= LANE(i);
+	}
+	left = i < BURST_MAX ? in & ~(LANE(i) - 1) : 0;
+	in &= ~left;
+	b->to.flow |= in & ~rare;
+	b->plain |= in & ~rare;
+	lanes_foreach (k, rare)
+		classify_rare(b, k, vp);
+	COUNT(w->counters.vport[id].rx_packets, __builtin_popcountll(in));
+	COUNT(w->counters.vport[id].rx_bytes, bytes);
+	return left;
+}
+
 void stage_classify(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_classify, &b->to.classify);
-	const struct vport *vp = NULL;
-	uint32_t id = VPORTS_MAX;
-	uint64_t bytes = 0, packets = 0;
 
-	lanes_foreach (i, in)
-		__builtin_prefetch(b->data[i]);
-	lanes_foreach (i, in) {
-		struct parsed p;
-
-		/* Nearly always the whole burst is of one vport. */
-		if (__builtin_expect(b->in_vport[i] != id, 0)) {
-			if (id != VPORTS_MAX) {
-				COUNT(w->counters.vport[id].rx_packets, packets);
-				COUNT(w->counters.vport[id].rx_bytes, bytes);
-			}
-			id = b->in_vport[i];
-			vp = w->snap.vports->at[id];
-			packets = bytes = 0;
-		}
-		packets++;
-		bytes += b->len[i];
-		if (__builtin_expect(vp == NULL, 0))
-			lane_drop(b, i, DROP_TxPortDown);
-		else if (PACKET_LIKELY(parse_fast(b->data[i], b->len[i], vp->zone, &p) &&
-				 mac_is_ours(vp, b->data[i]))) {
-			store_lane(b, i, &p);
-			b->to.flow |= LANE(i);
-		} else {
-			classify_rare(b, i, vp);
-		}
-	}
-	if (id != VPORTS_MAX) {
-		COUNT(w->counters.vport[id].rx_packets, packets);
-		COUNT(w->counters.vport[id].rx_bytes, bytes);
-	}
 	COUNT(w->counters.received, __builtin_popcountll(in));
+	/* Nearly always the whole burst is of one vport. */
+	while (in != 0)
+		in = classify_run(w, b, in);
 }

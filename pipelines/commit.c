@@ -85,6 +85,7 @@ static void fill_meta(struct worker *w, const struct burst *b, lanes_t i, uint32
 	uint8_t flags = snat ? FLOW_F_SNAT : 0;
 
 	m->class = (uint8_t)class_of(b->proto[i]);
+	m->settled = m->class == FLOW_CLASS_TCP ? FLOW_ESTABLISHED : FLOW_REPLIED;
 	m->backend = 0;
 	cold->svc_port_id = 0;
 	if (d->svc != NULL) {

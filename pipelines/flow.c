@@ -133,30 +133,41 @@ static __attribute__((noinline)) bool flow_orphaned(
 	return true;
 }
 
-static inline __attribute__((always_inline)) void flow_hit(
+/* Can the packet not move its flow, which is live and judged under what is now? */
+static inline bool flow_settled(const struct flow_meta *m, uint8_t tcp_flags, uint32_t generation)
+{
+	return atomic_load_explicit(&m->state, memory_order_relaxed) == m->settled &&
+		(tcp_flags & TCP_CONTROL) == 0 &&
+		atomic_load_explicit(&m->config_gen, memory_order_relaxed) == generation;
+}
+
+static inline bool flow_feeds_gone(const struct worker *w, uint32_t slot, const struct flow_meta *m)
+{
+	return (slot & 1) == DIR_FORWARD &&
+		(atomic_load_explicit(&m->flags, memory_order_relaxed) &
+			(FLOW_F_CHECK_BACKEND | FLOW_F_RESET_BACKEND)) != 0 &&
+		__builtin_expect(backend_gone(w, m), 0);
+}
+
+static inline void flow_leave(
+	struct burst *b, lanes_t i, uint32_t slot, struct flow_meta *m, uint32_t now_ms)
+{
+	flow_touch(m, now_ms);
+	b->next_hop[i] = atomic_load_explicit(&m->next_hop[slot & 1], memory_order_relaxed);
+}
+
+/* What a settled packet of a settled flow does not need. False: the lane went elsewhere. */
+static __attribute__((noinline)) bool flow_hit_rare(
 	struct worker *w, struct burst *b, lanes_t i, enum ip_family f, struct flow_meta *m)
 {
 	enum lane_dir dir = b->flow[i] & 1;
-	uint8_t state = atomic_load_explicit(&m->state, memory_order_relaxed);
-	bool tcp = m->class == FLOW_CLASS_TCP;
-	bool settled = tcp ? state == FLOW_ESTABLISHED && (b->tcp_flags[i] & TCP_CONTROL) == 0
-			   : state != FLOW_NEW;
 
-	if (__builtin_expect(atomic_load_explicit(&m->config_gen, memory_order_relaxed) !=
-			    w->snap.generation,
-		    0) &&
+	if (atomic_load_explicit(&m->config_gen, memory_order_relaxed) != w->snap.generation &&
 		flow_rejudged(w, b, i, f, m))
-		return;
-	if ((atomic_load_explicit(&m->flags, memory_order_relaxed) &
-		    (FLOW_F_CHECK_BACKEND | FLOW_F_RESET_BACKEND)) != 0 &&
-		dir == DIR_FORWARD && __builtin_expect(backend_gone(w, m), 0) &&
-		flow_orphaned(w, b, i, f, m))
-		return;
-	if (__builtin_expect(!settled, 0) && flow_unsettled(w, b, i, f, m, dir))
-		return;
-	flow_touch(m, w->now_ms);
-	b->next_hop[i] = atomic_load_explicit(&m->next_hop[dir], memory_order_relaxed);
-	b->to.rewrite |= LANE(i);
+		return false;
+	if (flow_feeds_gone(w, b->flow[i], m) && flow_orphaned(w, b, i, f, m))
+		return false;
+	return !flow_unsettled(w, b, i, f, m, dir);
 }
 
 /* What may start a flow. */
@@ -186,24 +197,92 @@ static void flow_miss(struct worker *w, struct burst *b, lanes_t i)
 	b->to.service |= LANE(i);
 }
 
+static bool entry_live(const struct flow_meta *m)
+{
+	return atomic_load_explicit(&m->state, memory_order_relaxed) >= FLOW_NEW;
+}
+
+/* The entry that a lookup of this lane alone finds. */
+static __attribute__((noinline)) bool flow_find_lane(
+	struct worker *w, struct burst *b, lanes_t i, enum ip_family f)
+{
+	struct flow_table *t = w->dp->flows;
+	uint32_t found = f == IP_V6 ? flow_lookup6(t, &b->key6[i]) : flow_lookup4(t, &b->key4[i]);
+
+	b->flow[i] = found;
+	return found != FLOW_NONE;
+}
+
+/* Lanes whose probe did not lead to their entry; returns those that go on to rewrite. */
+static __attribute__((noinline)) lanes_t flow_again(struct worker *w, struct burst *b,
+	lanes_t lanes, enum ip_family f, const struct flow_probe *p)
+{
+	lanes_t out = 0;
+
+	lanes_foreach (i, lanes) {
+		bool nothing = ((p->missed & ~p->chained) & LANE(i)) != 0;
+
+		if (nothing || !flow_find_lane(w, b, i, f))
+			flow_miss(w, b, i);
+		else if (flow_hit_rare(w, b, i, f, flow_meta(w->dp->flows, f, b->flow[i] >> 1)))
+			out |= LANE(i);
+	}
+	lanes_foreach (i, out)
+		flow_leave(
+			b, i, b->flow[i], flow_meta(w->dp->flows, f, b->flow[i] >> 1), w->now_ms);
+	return out;
+}
+
+/* Compares the keys and decides in one visit of each entry. Compiled for each family. */
+static inline __attribute__((always_inline)) void flow_lanes(
+	struct worker *w, struct burst *b, lanes_t in, const enum ip_family f)
+{
+	uint32_t generation = w->snap.generation, now_ms = w->now_ms;
+	struct flow4 *entries4 = flow_array4(w->dp->flows);
+	struct flow6 *entries6 = flow_array6(w->dp->flows);
+	lanes_t again = 0, gone = 0;
+	struct flow_probe p;
+
+	if (f == IP_V6)
+		flow_probe6(w->dp->flows, b, in, &p);
+	else
+		flow_probe4(w->dp->flows, b, in, &p);
+	for (size_t k = 0, n = p.n; k < n; k++) {
+		lanes_t i = p.lane[k];
+		uint32_t slot = p.slot[k];
+		struct flow4 *e4 = &entries4[slot >> 1];
+		struct flow6 *e6 = &entries6[slot >> 1];
+		struct flow_meta *m = f == IP_V6 ? &e6->meta : &e4->meta;
+		bool same = f == IP_V6 ? flow_key6_equal(&e6->key[slot & 1], &b->key6[i])
+				       : flow_key4_equal(&e4->key[slot & 1], &b->key4[i]);
+
+		b->flow[i] = slot;
+		if (PACKET_LIKELY(same && flow_settled(m, b->tcp_flags[i], generation))) {
+			if (flow_feeds_gone(w, slot, m) && flow_orphaned(w, b, i, f, m)) {
+				gone |= LANE(i);
+				continue;
+			}
+		} else if (!same || !entry_live(m)) {
+			again |= LANE(i);
+			continue;
+		} else if (!flow_hit_rare(w, b, i, f, m)) {
+			gone |= LANE(i);
+			continue;
+		}
+		flow_leave(b, i, slot, m, now_ms);
+	}
+	if (!PACKET_LIKELY(again == 0))
+		gone |= again & ~flow_again(w, b, again, f, &p);
+	b->to.rewrite |= in & ~gone;
+}
+
 void stage_flow(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_flow, &b->to.flow);
-	struct flow4 *entries4;
-	lanes_t hits;
+	lanes_t v6 = in & b->v6, v4 = in & ~b->v6;
 
-	if (in == 0)
-		return;
-	hits = flow_lookup_burst(w->dp->flows, b, in);
-	entries4 = flow_array4(w->dp->flows);
-	lanes_foreach (i, hits & ~b->v6)
-		flow_hit(w, b, i, IP_V4, &entries4[b->flow[i] >> 1].meta);
-	if (__builtin_expect((hits & b->v6) != 0, 0)) {
-		struct flow6 *entries6 = flow_array6(w->dp->flows);
-
-		lanes_foreach (i, hits & b->v6)
-			flow_hit(w, b, i, IP_V6, &entries6[b->flow[i] >> 1].meta);
-	}
-	lanes_foreach (i, in & ~hits)
-		flow_miss(w, b, i);
+	if (v4 != 0)
+		flow_lanes(w, b, v4, IP_V4);
+	if (v6 != 0)
+		flow_lanes(w, b, v6, IP_V6);
 }

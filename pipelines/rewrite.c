@@ -10,13 +10,6 @@
 /* The difference to a header checksum that a TTL one lower makes. */
 #define TTL_DELTA htons(0xfeff)
 
-static inline uint16_t delta_add(uint16_t a, uint16_t b)
-{
-	uint32_t sum = (uint32_t)a + b;
-
-	return (uint16_t)((sum & 0xffff) + (sum >> 16));
-}
-
 /* SCTP's checksum covers the whole packet: with one fragment of it in hand it cannot follow a
  * changed port. */
 static bool sctp_fragment_changes_port(struct worker *w, const struct burst *b, lanes_t i)
@@ -36,20 +29,25 @@ static bool sctp_fragment_changes_port(struct worker *w, const struct burst *b, 
 	}
 }
 
-/* What cannot go on. True: the lane has left. */
-static inline bool refused(struct burst *b, lanes_t i, const struct next_hop *nh, uint8_t ttl)
+static __attribute__((noinline, cold)) bool refused(
+	struct burst *b, lanes_t i, const struct next_hop *nh, uint8_t ttl)
 {
-	if (__builtin_expect(ttl <= 1, 0)) {
+	if (ttl <= 1) {
 		lane_reject(b, i, REJECT_TTL, DROP_TtlExpired);
 		return true;
 	}
-	if (__builtin_expect(b->len[i] - b->l3[i] > nh->mtu, 0) && nh->mtu != 0 &&
-		(b->flags[i] & LANE_DONT_FRAGMENT) != 0) {
+	if (nh->mtu != 0 && lane_dont_fragment(b, i)) {
 		b->reject_mtu[i] = nh->mtu;
 		lane_reject(b, i, REJECT_TOO_BIG, DROP_MtuExceeded);
 		return true;
 	}
 	return false;
+}
+
+/* False: the lane has left. */
+static inline bool may_go_on(struct burst *b, lanes_t i, const struct next_hop *nh, uint8_t ttl)
+{
+	return PACKET_LIKELY(ttl > 1 && b->len[i] - b->l3[i] <= nh->mtu) || !refused(b, i, nh, ttl);
 }
 
 static inline bool translated(const struct flow_meta *m)
@@ -58,70 +56,157 @@ static inline bool translated(const struct flow_meta *m)
 		       (FLOW_F_DNAT | FLOW_F_SNAT)) != 0;
 }
 
-static inline void rewrite4(struct worker *w, struct burst *b, lanes_t i, const struct flow4 *e)
+/* Translations that are neither of a TCP nor of a UDP header: other protocols, later fragments.
+ * False: the lane was dropped. TTL and its share of the checksum are done. */
+static __attribute__((noinline, cold)) bool translate_other(
+	struct worker *w, struct burst *b, lanes_t i, uint16_t l3_delta, uint16_t l4_delta)
+{
+	bool later = (b->flags[i] & LANE_FRAGMENT_LATER) != 0;
+	uint32_t entry = b->flow[i] >> 1;
+	unsigned dir = b->flow[i] & 1;
+
+	if (sctp_fragment_changes_port(w, b, i)) {
+		lane_drop(b, i, DROP_FragmentUnsupported);
+		return false;
+	}
+	if (lane_family(b, i) == IP_V6) {
+		struct flow_key6 to = flow_key6_mirror(&flow_array6(w->dp->flows)[entry].key[!dir]);
+
+		nat_rewrite6(b->data[i], b->len[i], b->l3[i], b->l4[i], &to, l4_delta, later);
+	} else {
+		struct flow_key4 to = flow_key4_mirror(&flow_array4(w->dp->flows)[entry].key[!dir]);
+
+		nat_rewrite4(
+			b->data[i], b->len[i], b->l3[i], b->l4[i], &to, l3_delta, l4_delta, later);
+	}
+	return true;
+}
+
+/* Ports and checksum of a TCP or UDP header; not_delta is delta's complement. For UDP the equation
+ * is turned round (RFC 1624 eqn. 4): its sum is never zero, as UDP wants it. */
+static inline __attribute__((always_inline)) void rewrite_l4(
+	uint8_t *l4, uint8_t proto, uint32_t ports, uint32_t not_delta)
+{
+	uint32_t sum;
+
+	store_u32(l4, ports);
+	if (proto == IP_PROTO_TCP) {
+		csum_adjust(l4 + offsetof(struct tcp_hdr, csum), (uint16_t)~not_delta);
+		return;
+	}
+	sum = load_u16(l4 + offsetof(struct udp_hdr, csum));
+	if (__builtin_expect(sum == 0, 0))
+		return;
+	sum += not_delta;
+	store_u16(l4 + offsetof(struct udp_hdr, csum), (uint16_t)((sum & 0xffff) + (sum >> 16)));
+}
+
+/* Whatever is read of the burst is read first: the compiler has to take a store to the packet for
+ * one to the burst.
+ * True: the lane goes to transmit. */
+static inline __attribute__((always_inline)) bool rewrite4(
+	struct worker *w, struct burst *b, lanes_t i, const struct flow4 *entries, const bool plain)
 {
 	const struct next_hop *nh = next_hop_get(w->snap.next_hops, b->next_hop[i]);
-	struct ipv4_hdr *ip = (struct ipv4_hdr *)(b->data[i] + b->l3[i]);
+	const struct flow4 *e = &entries[b->flow[i] >> 1];
 	unsigned dir = b->flow[i] & 1;
-	uint16_t flip = dir == DIR_REPLY ? 0xffff : 0;
-	struct flow_key4 to;
+	uint32_t flip = -dir & 0xffff; /* the reply's differences are the complements */
+	const struct flow_key4 *from = &e->key[!dir];
+	uint8_t *l4 = b->data[i] + b->l4[i], proto = b->proto[i];
+	struct ipv4_hdr *ip = (struct ipv4_hdr *)(b->data[i] + b->l3[i]);
 
-	if (refused(b, i, nh, ip->ttl))
-		return;
-	b->to.transmit |= LANE(i);
+	if (!PACKET_LIKELY(may_go_on(b, i, nh, ip->ttl)))
+		return false;
 	ip->ttl--;
 	if (!translated(&e->meta)) {
 		ip->csum = csum_update(ip->csum, TTL_DELTA);
-		return;
+		return true;
 	}
-	if (__builtin_expect(b->proto[i] == IP_PROTO_SCTP, 0) &&
-		sctp_fragment_changes_port(w, b, i)) {
-		b->to.transmit &= ~LANE(i);
-		lane_drop(b, i, DROP_FragmentUnsupported);
-		return;
+	if (!plain) {
+		ip->csum = csum_update(ip->csum, TTL_DELTA);
+		return translate_other(w, b, i, (uint16_t)(e->meta.l3_delta ^ flip),
+			(uint16_t)(e->meta.l4_delta ^ flip));
 	}
-	to = flow_key4_mirror(&e->key[!dir]);
-	nat_rewrite4(b->data[i], b->len[i], b->l3[i], b->l4[i], &to,
-		delta_add(e->meta.l3_delta ^ flip, TTL_DELTA), e->meta.l4_delta ^ flip,
-		(b->flags[i] & LANE_FRAGMENT_LATER) != 0);
+	ip->csum = (uint16_t)~csum_add3(ip->csum ^ 0xffffu, e->meta.l3_delta ^ flip, TTL_DELTA);
+	store_u64(&ip->src, flow_key4_mirror_addrs(from));
+	rewrite_l4(l4, proto, flow_mirror_ports(&from->sport), e->meta.l4_delta ^ flip ^ 0xffff);
+	return true;
 }
 
-static inline void rewrite6(struct worker *w, struct burst *b, lanes_t i, const struct flow6 *e)
+static inline __attribute__((always_inline)) bool rewrite6(
+	struct worker *w, struct burst *b, lanes_t i, const struct flow6 *entries, const bool plain)
 {
 	const struct next_hop *nh = next_hop_get(w->snap.next_hops, b->next_hop[i]);
-	struct ipv6_hdr *ip = (struct ipv6_hdr *)(b->data[i] + b->l3[i]);
+	const struct flow6 *e = &entries[b->flow[i] >> 1];
 	unsigned dir = b->flow[i] & 1;
-	uint16_t flip = dir == DIR_REPLY ? 0xffff : 0;
-	struct flow_key6 to;
+	uint32_t flip = -dir & 0xffff;
+	const struct flow_key6 *from = &e->key[!dir];
+	uint8_t *l4 = b->data[i] + b->l4[i], proto = b->proto[i];
+	struct ipv6_hdr *ip = (struct ipv6_hdr *)(b->data[i] + b->l3[i]);
 
-	if (refused(b, i, nh, ip->hop_limit))
-		return;
-	b->to.transmit |= LANE(i);
+	if (!PACKET_LIKELY(may_go_on(b, i, nh, ip->hop_limit)))
+		return false;
 	ip->hop_limit--;
 	if (!translated(&e->meta))
-		return;
-	if (__builtin_expect(b->proto[i] == IP_PROTO_SCTP, 0) &&
-		sctp_fragment_changes_port(w, b, i)) {
-		b->to.transmit &= ~LANE(i);
-		lane_drop(b, i, DROP_FragmentUnsupported);
-		return;
+		return true;
+	if (!plain)
+		return translate_other(w, b, i, 0, (uint16_t)(e->meta.l4_delta ^ flip));
+	memcpy(ip->src, from->dst, 16);
+	memcpy(ip->dst, from->src, 16);
+	rewrite_l4(l4, proto, flow_mirror_ports(&from->sport), e->meta.l4_delta ^ flip ^ 0xffff);
+	return true;
+}
+
+static lanes_t rewrite_lanes4(struct worker *w, struct burst *b, lanes_t in)
+{
+	const struct flow4 *entries = flow_array4(w->dp->flows);
+	lanes_t plain = in & b->plain, gone = 0;
+
+	if (PACKET_LIKELY(lanes_dense(plain))) {
+		uint32_t n = lanes_count(plain);
+
+		for (lanes_t i = 0; i < n; i++)
+			if (!PACKET_LIKELY(rewrite4(w, b, i, entries, true)))
+				gone |= LANE(i);
+	} else {
+		lanes_foreach (i, plain)
+			if (!PACKET_LIKELY(rewrite4(w, b, i, entries, true)))
+				gone |= LANE(i);
 	}
-	to = flow_key6_mirror(&e->key[!dir]);
-	nat_rewrite6(b->data[i], b->len[i], b->l3[i], b->l4[i], &to, e->meta.l4_delta ^ flip,
-		(b->flags[i] & LANE_FRAGMENT_LATER) != 0);
+	lanes_foreach (i, in & ~plain)
+		if (!rewrite4(w, b, i, entries, false))
+			gone |= LANE(i);
+	return in & ~gone;
+}
+
+static lanes_t rewrite_lanes6(struct worker *w, struct burst *b, lanes_t in)
+{
+	const struct flow6 *entries = flow_array6(w->dp->flows);
+	lanes_t plain = in & b->plain, gone = 0;
+
+	if (PACKET_LIKELY(lanes_dense(plain))) {
+		uint32_t n = lanes_count(plain);
+
+		for (lanes_t i = 0; i < n; i++)
+			if (!PACKET_LIKELY(rewrite6(w, b, i, entries, true)))
+				gone |= LANE(i);
+	} else {
+		lanes_foreach (i, plain)
+			if (!PACKET_LIKELY(rewrite6(w, b, i, entries, true)))
+				gone |= LANE(i);
+	}
+	lanes_foreach (i, in & ~plain)
+		if (!rewrite6(w, b, i, entries, false))
+			gone |= LANE(i);
+	return in & ~gone;
 }
 
 void stage_rewrite(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_rewrite, &b->to.rewrite);
-	const struct flow4 *entries4 = flow_array4(w->dp->flows);
 
-	lanes_foreach (i, in & ~b->v6)
-		rewrite4(w, b, i, &entries4[b->flow[i] >> 1]);
-	if (__builtin_expect((in & b->v6) != 0, 0)) {
-		const struct flow6 *entries6 = flow_array6(w->dp->flows);
-
-		lanes_foreach (i, in & b->v6)
-			rewrite6(w, b, i, &entries6[b->flow[i] >> 1]);
-	}
+	if ((in & ~b->v6) != 0)
+		b->to.transmit |= rewrite_lanes4(w, b, in & ~b->v6);
+	if ((in & b->v6) != 0)
+		b->to.transmit |= rewrite_lanes6(w, b, in & b->v6);
 }

@@ -59,6 +59,12 @@ static inline enum ip_family lane_family(const struct burst *b, lanes_t lane)
 	return (b->v6 & LANE(lane)) != 0 ? IP_V6 : IP_V4;
 }
 
+/* May the packet not be cut? Read from its header: few packets are ever asked. */
+static inline bool lane_dont_fragment(const struct burst *b, lanes_t lane)
+{
+	return (b->v6 & LANE(lane)) != 0 || (b->data[lane][b->l3[lane] + 6] & 0x40) != 0;
+}
+
 /* The packet is dropped for reason and its sender is told so, where that is allowed. */
 static inline void lane_reject(
 	struct burst *b, lanes_t lane, enum reject_kind kind, enum drop_reason reason)

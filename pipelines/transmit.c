@@ -19,22 +19,13 @@ static __attribute__((noinline)) void move_start(struct burst *b, lanes_t i, uin
 	b->resized |= LANE(i);
 }
 
-static inline void put_l2(struct burst *b, lanes_t i, const struct next_hop *nh)
+static void put_l2(struct burst *b, lanes_t i, const struct next_hop *nh)
 {
-	uint8_t *l2;
-
-	if (__builtin_expect(b->l3[i] != nh->l2_len, 0))
+	if (b->l3[i] != nh->l2_len)
 		move_start(b, i, nh->l2_len);
-	l2 = b->data[i];
-	memcpy(l2, nh->l2, 12);
-	if (__builtin_expect(nh->l2_len == ETH_HLEN, 1))
-		memcpy(l2 + 12, nh->l2 + 12, 2);
-	else
-		memcpy(l2 + 12, nh->l2 + 12, 6);
-	if ((b->v6 & LANE(i)) != 0) {
-		l2[nh->l2_len - 2] = ETH_TYPE_IPV6 >> 8;
-		l2[nh->l2_len - 1] = ETH_TYPE_IPV6 & 0xff;
-	}
+	memcpy(b->data[i], nh->l2, nh->l2_len);
+	if ((b->v6 & LANE(i)) != 0)
+		store_u16(b->data[i] + nh->l2_len - 2, htons(ETH_TYPE_IPV6));
 }
 
 static void send_fragments(struct worker *w, struct burst *b, lanes_t i, const struct next_hop *nh)
@@ -73,7 +64,7 @@ static __attribute__((noinline)) void transmit_rare(
 		b->to.hold |= LANE(i);
 	} else if (nh->kind != NEXT_HOP_FORWARD) {
 		lane_drop(b, i, DROP_NoRoute);
-	} else if ((b->v6 & LANE(i)) != 0 || (b->flags[i] & LANE_DONT_FRAGMENT) != 0) {
+	} else if (lane_dont_fragment(b, i)) {
 		lane_drop(b, i, DROP_MtuExceeded);
 	} else {
 		put_l2(b, i, nh);
@@ -81,27 +72,63 @@ static __attribute__((noinline)) void transmit_rare(
 	}
 }
 
+static inline void count_sent(struct worker *w, uint16_t vport, uint16_t len)
+{
+	struct vport_counters *c = &w->counters.vport[vport];
+
+	COUNT(c->tx_packets, 1);
+	COUNT(c->tx_bytes, len);
+}
+
+/* Tags, and whatever does not go out as it is. False: the lane went elsewhere. */
+static __attribute__((noinline)) bool transmit_other(
+	struct worker *w, struct burst *b, lanes_t i, const struct next_hop *nh)
+{
+	if (nh->kind != NEXT_HOP_FORWARD || (b->len[i] - b->l3[i] > nh->mtu && nh->mtu != 0)) {
+		transmit_rare(w, b, i, nh);
+		return false;
+	}
+	put_l2(b, i, nh);
+	b->out_vport[i] = nh->vport;
+	count_sent(w, nh->vport, b->len[i]);
+	return true;
+}
+
+/* Untagged in and out: the EtherType is there already. False: the lane went elsewhere. */
+static inline __attribute__((always_inline)) bool transmit_lane(
+	struct worker *w, struct burst *b, lanes_t i)
+{
+	const struct next_hop *nh = next_hop_get(w->snap.next_hops, b->next_hop[i]);
+	uint16_t len = b->len[i], vport = nh->vport;
+	uint8_t *l2 = b->data[i];
+
+	if (!PACKET_LIKELY(nh->kind == NEXT_HOP_FORWARD && nh->l2_len == ETH_HLEN &&
+		    b->l3[i] == ETH_HLEN && len - ETH_HLEN <= nh->mtu))
+		return transmit_other(w, b, i, nh);
+	b->out_vport[i] = vport;
+	count_sent(w, vport, len);
+	store_u64(l2, load_u64(nh->l2));
+	store_u32(l2 + 8, load_u32(nh->l2 + 8));
+	return true;
+}
+
 void stage_transmit(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_transmit, &b->to.transmit);
-	lanes_t out = 0;
+	lanes_t gone = 0;
 
-	lanes_foreach (i, in) {
-		const struct next_hop *nh = next_hop_get(w->snap.next_hops, b->next_hop[i]);
-		struct vport_counters *c = &w->counters.vport[nh->vport];
+	if (lanes_dense(in)) {
+		uint32_t n = lanes_count(in);
 
-		if (__builtin_expect(nh->kind != NEXT_HOP_FORWARD ||
-				    (b->len[i] - b->l3[i] > nh->mtu && nh->mtu != 0),
-			    0)) {
-			transmit_rare(w, b, i, nh);
-			continue;
-		}
-		put_l2(b, i, nh);
-		b->out_vport[i] = nh->vport;
-		COUNT(c->tx_packets, 1);
-		COUNT(c->tx_bytes, b->len[i]);
-		out |= LANE(i);
+		for (lanes_t i = 0; i < n; i++)
+			if (!PACKET_LIKELY(transmit_lane(w, b, i)))
+				gone |= LANE(i);
+	} else {
+		lanes_foreach (i, in)
+			if (!PACKET_LIKELY(transmit_lane(w, b, i)))
+				gone |= LANE(i);
 	}
-	if (out != 0)
-		w->io->transmit(w, b, out);
+	in &= ~gone;
+	if (in != 0)
+		w->io->transmit(w, b, in);
 }

@@ -11,16 +11,7 @@
 
 #include "core/service.h"
 
-#define GENERATION_BITS 0x3f /* of a generation that the state byte holds */
-
-struct backend_table {
-	uint32_t capacity; /* slots 1 .. capacity */
-	uint32_t used;
-	uint32_t head, tail;    /* free slots: ring[head % capacity] ..., counts never wrap back */
-	uint32_t *ring;         /* control's own */
-	uint8_t *generation;    /* [slot], control's own */
-	_Atomic uint8_t byte[]; /* [slot] */
-};
+#define GENERATION_BITS BACKEND_GENERATION_BITS
 
 static inline uint32_t slot_of(backend_ref ref)
 {
@@ -111,17 +102,4 @@ void backend_release(struct backend_table *t, backend_ref ref)
 uint32_t backend_used(const struct backend_table *t)
 {
 	return t->used;
-}
-
-enum backend_state backend_state(const struct backend_table *t, backend_ref ref)
-{
-	uint32_t slot = slot_of(ref);
-	uint8_t byte;
-
-	if (slot == 0 || slot > t->capacity)
-		return BACKEND_GONE;
-	byte = atomic_load_explicit(&t->byte[slot], memory_order_acquire);
-	if (byte >> 2 != (ref >> 24 & GENERATION_BITS))
-		return BACKEND_GONE;
-	return (enum backend_state)(byte & 3);
 }

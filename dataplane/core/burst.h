@@ -23,10 +23,27 @@ typedef uint64_t lanes_t;
 
 #define LANE(i) (UINT64_C(1) << (i))
 
+/* Of a set that is not empty. */
+static inline lanes_t lanes_first(lanes_t set)
+{
+	return (lanes_t)__builtin_ctzll(set);
+}
+
+/* Is the set lanes 0 ... n-1? Then a counting loop over n lanes does what lanes_foreach does, in
+ * half the instructions; nearly every burst of the established path is such. */
+static inline bool lanes_dense(lanes_t set)
+{
+	return (set & (set + 1)) == 0;
+}
+
+static inline uint32_t lanes_count(lanes_t set)
+{
+	return (uint32_t)__builtin_popcountll(set);
+}
+
 /* for each set bit i of set; the set may change inside, the copy does not */
-#define lanes_foreach(i, set)                                                    \
-	for (lanes_t i##_left = (set), i;                                        \
-		i##_left != 0 && (i = (lanes_t)__builtin_ctzll(i##_left), true); \
+#define lanes_foreach(i, set)                                                                 \
+	for (lanes_t i##_left = (set), i; i##_left != 0 && (i = lanes_first(i##_left), true); \
 		i##_left &= i##_left - 1)
 
 /* What classify found in the headers. */
@@ -38,7 +55,7 @@ enum lane_flag {
 	LANE_L4_CSUM_OK = 1 << 4, /* the NIC verified it and says so (rim) */
 	LANE_MORE_FRAGMENTS = 1 << 5,
 	LANE_IP_OPTIONS = 1 << 6,
-	LANE_DONT_FRAGMENT = 1 << 7, /* IPv4 DF, or IPv6 */
+	LANE_DONT_FRAGMENT = 1 << 7, /* IPv4 DF, or IPv6; parsed.flags only */
 };
 
 /* Which stage the flow's answer came from. */
@@ -97,6 +114,7 @@ struct burst {
 	uint8_t proto[BURST_MAX];
 	uint8_t tcp_flags[BURST_MAX];
 	lanes_t v6;
+	lanes_t plain; /* a TCP or UDP header is there: no later fragment, no other protocol */
 	struct flow_key4 key4[BURST_MAX];
 	struct flow_key6 key6[BURST_MAX];
 

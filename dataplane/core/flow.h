@@ -82,7 +82,10 @@ struct flow_meta {
 	uint16_t l4_delta;            /* for the reply direction take the complement */
 	uint32_t backend;             /* backend_ref, 0 none */
 	uint8_t class;                /* enum flow_class */
-	uint8_t reserved[3];
+	/* The state in which a packet that opens and closes nothing cannot move the flow: TCP
+	 * ESTABLISHED, others REPLIED. 0 (no hint) is right too, and slower. */
+	uint8_t settled;
+	uint8_t reserved[2];
 	union {
 		struct {
 			/* Of this entry; the id shown to people = entry index - generation. */
@@ -149,6 +152,24 @@ int flow_table_init(const struct flow_config *cfg, struct flow_table **out);
 void flow_table_fini(struct flow_table *t);
 
 /* --- the hit path, bursts -------------------------------------------------------------------- */
+
+/* What the keys of a burst's lanes may lead to: buckets read, entries on their way. The caller
+ * compares key and state of entry slot >> 1 itself, as the first touch of the entry; a lane that
+ * this refutes is looked up alone unless it is missed and not chained. */
+struct flow_probe {
+	uint32_t n;
+	const uint8_t *lane; /* [n] */
+	lanes_t missed;      /* no tag in the first bucket; slot is of no use */
+	lanes_t chained;     /* of missed: there are more buckets */
+	uint32_t slot[BURST_MAX];
+	uint8_t compact[BURST_MAX];
+};
+
+/* Of one family: lanes of b->v6, or none of it. */
+void flow_probe4(
+	const struct flow_table *t, const struct burst *b, lanes_t lanes, struct flow_probe *p);
+void flow_probe6(
+	const struct flow_table *t, const struct burst *b, lanes_t lanes, struct flow_probe *p);
 
 /* Looks up b->key4 / b->key6 of lanes (b->v6 tells the family), hashing all, prefetching buckets,
  * then entries, then comparing. Sets b->flow of the hits and returns them. Live entries only. */

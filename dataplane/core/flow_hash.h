@@ -20,9 +20,15 @@ struct flow_salt {
 
 static inline uint64_t flow_mum(uint64_t a, uint64_t b)
 {
+#if defined(__x86_64__)
+	/* GCC 12 sends half of the product through memory. */
+	__asm__("mulq %1" : "+a"(a), "+d"(b) : : "cc");
+	return a ^ b;
+#else
 	unsigned __int128 p = (unsigned __int128)a * b;
 
 	return (uint64_t)p ^ (uint64_t)(p >> 64);
+#endif
 }
 
 /* Six words from the two that configuration gives (splitmix64's finalizer). */

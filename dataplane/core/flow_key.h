@@ -36,6 +36,23 @@ struct flow_key6 {
 _Static_assert(sizeof(struct flow_key4) == 16, "compared as two words");
 _Static_assert(sizeof(struct flow_key6) == 40, "compared as five words");
 
+/* Addresses and ports of the mirror as they lie in headers, by a rotation each. */
+static inline uint64_t flow_key4_mirror_addrs(const struct flow_key4 *k)
+{
+	uint64_t w;
+
+	memcpy(&w, &k->src, 8);
+	return w >> 32 | w << 32;
+}
+
+static inline uint32_t flow_mirror_ports(const uint16_t *sport)
+{
+	uint32_t w;
+
+	memcpy(&w, sport, 4);
+	return w >> 16 | w << 16;
+}
+
 static inline struct flow_key4 flow_key4_mirror(const struct flow_key4 *k)
 {
 	struct flow_key4 m = *k;

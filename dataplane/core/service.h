@@ -36,7 +36,17 @@ enum backend_state {
  * state | (generation & 0x3f) << 2, so that a flow with an old reference sees a mismatch. */
 typedef uint32_t backend_ref;
 
-struct backend_table;
+#define BACKEND_GENERATION_BITS 0x3f /* of a generation that the state byte holds */
+
+/* Here for backend_state() alone, which runs for every packet of a UDP flow. */
+struct backend_table {
+	uint32_t capacity; /* slots 1 .. capacity */
+	uint32_t used;
+	uint32_t head, tail;    /* free slots: ring[head % capacity] ..., counts never wrap back */
+	uint32_t *ring;         /* control's own */
+	uint8_t *generation;    /* [slot], control's own */
+	_Atomic uint8_t byte[]; /* [slot] */
+};
 
 int backend_table_init(uint32_t capacity, struct backend_table **out);
 void backend_table_fini(struct backend_table *t);
@@ -47,7 +57,18 @@ void backend_set(struct backend_table *t, backend_ref ref, enum backend_state s)
 void backend_release(struct backend_table *t, backend_ref ref);
 uint32_t backend_used(const struct backend_table *t);
 /* Any thread; GONE for an old reference. One load. */
-enum backend_state backend_state(const struct backend_table *t, backend_ref ref);
+static inline enum backend_state backend_state(const struct backend_table *t, backend_ref ref)
+{
+	uint32_t slot = ref & (BACKEND_SLOTS_MAX - 1);
+	uint8_t byte;
+
+	if (__builtin_expect(slot - 1 >= t->capacity, 0))
+		return BACKEND_GONE;
+	byte = atomic_load_explicit(&t->byte[slot], memory_order_acquire);
+	if (__builtin_expect(byte >> 2 != (ref >> 24 & BACKEND_GENERATION_BITS), 0))
+		return BACKEND_GONE;
+	return (enum backend_state)(byte & 3);
+}
 
 /* --- endpoint lists
  * -------------------------------------------------------------------------------- */
