@@ -71,6 +71,14 @@ enum config_endpoints {
 	ENDPOINTS_ENDPOINTS, /* v1 Endpoints */
 };
 
+enum config_detect_local {
+	DETECT_LOCAL_POD,          /* a pod's vport */
+	DETECT_LOCAL_CLUSTER_CIDR, /* detect_local_cidrs */
+	DETECT_LOCAL_NODE_CIDR,    /* the Node object's podCIDRs */
+	DETECT_LOCAL_BRIDGE,       /* the vport named detect_local_interface */
+	DETECT_LOCAL_PREFIX,       /* vports whose names begin with it */
+};
+
 struct config_kubernetes {
 	char *socket, *url; /* NULL when not set; both NULL: no Kubernetes */
 	char *ca_file, *token_file, *client_cert_file, *client_key_file;
@@ -119,6 +127,9 @@ struct config_services {
 	struct config_prefixes node_port_cidrs; /* when not primary */
 	struct config_range node_port_range;
 	bool cluster_ip_outside;
+	int detect_local_mode; /* enum config_detect_local */
+	struct config_prefixes detect_local_cidrs;
+	char *detect_local_interface;
 	struct config_prefixes cidrs;
 	uint32_t backends;
 };

@@ -23,6 +23,8 @@
 static const char *const api_versions[] = {"sluice/v1", NULL};
 static const char *const kinds[] = {"Config", NULL};
 static const char *const autos[] = {"auto", "on", "off", NULL};
+static const char *const detect_local_modes[] = {
+	"PodVport", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix", NULL};
 static const char *const endpoint_kinds[] = {"auto", "slices", "endpoints", NULL};
 static const char *const roles[] = {"pod", "host", "uplink", NULL};
 static const char *const route_kinds[] = {"unicast", "blackhole", "prohibit", NULL};
@@ -439,6 +441,32 @@ const struct config_key config_keys[] = {
 		.def = "true",
 		.reload = true,
 		.help = "Serve ClusterIPs to clients outside the cluster, as kube-proxy does."},
+	{.path = "services.detect-local-mode",
+		.type = TYPE_ENUM,
+		.offset = AT(services.detect_local_mode),
+		.def = "PodVport",
+		.names = detect_local_modes,
+		.reload = true,
+		.help = "Which clients of ClusterIPs keep their address: what came from a pod's "
+			"vport, or as kube-proxy's --detect-local-mode says: addresses inside "
+			"detect-local-cidrs (ClusterCIDR) or inside the Node's podCIDRs "
+			"(NodeCIDR), what came from the vport named detect-local-interface "
+			"(BridgeInterface) or from those whose names begin so "
+			"(InterfaceNamePrefix)."},
+	{.path = "services.detect-local-cidrs",
+		.type = TYPE_PREFIXES,
+		.offset = AT(services.detect_local_cidrs),
+		.def = "[]",
+		.max = 64,
+		.reload = true,
+		.help = "The cluster's pod addresses, for ClusterCIDR. In a family without a "
+			"prefix no client is masqueraded."},
+	{.path = "services.detect-local-interface",
+		.type = TYPE_TEXT,
+		.offset = AT(services.detect_local_interface),
+		.reload = true,
+		.help = "The vport, or the beginning of vports' names, for BridgeInterface and "
+			"InterfaceNamePrefix."},
 	{.path = "services.cidrs",
 		.type = TYPE_PREFIXES,
 		.offset = AT(services.cidrs),

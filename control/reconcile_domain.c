@@ -167,17 +167,49 @@ static uint32_t node_port_addrs(const struct reconciler *r, struct ip_addr *out)
 	return n;
 }
 
-/* One allocation: the struct, ranges, addresses. */
+static enum svc_detect_local detect_local(const struct config_services *s)
+{
+	static const uint8_t modes[] = {
+		[DETECT_LOCAL_POD] = SVC_LOCAL_POD,
+		[DETECT_LOCAL_CLUSTER_CIDR] = SVC_LOCAL_CIDR,
+		[DETECT_LOCAL_NODE_CIDR] = SVC_LOCAL_CIDR,
+		[DETECT_LOCAL_BRIDGE] = SVC_LOCAL_NAME,
+		[DETECT_LOCAL_PREFIX] = SVC_LOCAL_NAME,
+	};
+
+	return (enum svc_detect_local)modes[s->detect_local_mode];
+}
+
+/* Which prefixes make a client local, where prefixes do. */
+static uint32_t local_cidrs(const struct reconciler *r, const struct ip_prefix **out)
+{
+	const struct config_services *s = &r->cfg->services;
+	const struct model_node *self = model_node_self(r->model);
+
+	*out = NULL;
+	if (s->detect_local_mode == DETECT_LOCAL_CLUSTER_CIDR) {
+		*out = s->detect_local_cidrs.at;
+		return s->detect_local_cidrs.n;
+	}
+	if (s->detect_local_mode != DETECT_LOCAL_NODE_CIDR || self == NULL)
+		return 0;
+	*out = self->pod_cidrs;
+	return self->n_pod_cidrs;
+}
+
+/* One allocation: the struct, addresses, ranges. */
 static struct svc_domain *domain_new(
 	const struct reconciler *r, const struct prefixes *cidrs, size_t *size)
 {
 	struct ip_addr addrs[sizeof(r->node.at) / sizeof(r->node.at[0])];
 	uint32_t n = node_port_addrs(r, addrs);
+	const struct ip_prefix *local;
+	uint32_t n_local = local_cidrs(r, &local);
 	struct ip_prefix *ranges;
 	struct svc_domain *d;
 	struct ip_addr *at;
 
-	*size = sizeof(*d) + cidrs->n * sizeof(*ranges) + n * sizeof(*at) + 16;
+	*size = sizeof(*d) + (cidrs->n + n_local) * sizeof(*ranges) + n * sizeof(*at) + 16;
 	d = calloc(1, *size);
 	if (d == NULL)
 		return NULL;
@@ -186,7 +218,14 @@ static struct svc_domain *domain_new(
 	memcpy(at, addrs, n * sizeof(*at));
 	if (cidrs->n != 0)
 		memcpy(ranges, cidrs->at, cidrs->n * sizeof(*ranges));
+	if (n_local != 0)
+		memcpy(ranges + cidrs->n, local, n_local * sizeof(*ranges));
 	d->ready = r->ready;
+	d->detect_local = (uint8_t)detect_local(&r->cfg->services);
+	d->n_local_cidrs = n_local;
+	d->local_cidrs = ranges + cidrs->n;
+	for (int f = 0; f < IP_FAMILIES; f++)
+		d->node_addr[f] = primary(r, (enum ip_family)f);
 	d->table = r->table;
 	d->backends = r->backends;
 	d->n_service_cidrs = cidrs->n;
@@ -198,10 +237,22 @@ static struct svc_domain *domain_new(
 	return d;
 }
 
+static bool prefixes_equal(const struct ip_prefix *a, const struct ip_prefix *b, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (!ip_equal(&a[i].addr, &b[i].addr) || a[i].len != b[i].len ||
+			a[i].family != b[i].family)
+			return false;
+	return true;
+}
+
 static bool domain_equal(const struct svc_domain *a, const struct svc_domain *b)
 {
 	return a->ready == b->ready && a->table == b->table && a->backends == b->backends &&
-		a->masquerade_all == b->masquerade_all &&
+		a->masquerade_all == b->masquerade_all && a->detect_local == b->detect_local &&
+		memcmp(a->node_addr, b->node_addr, sizeof(a->node_addr)) == 0 &&
+		a->n_local_cidrs == b->n_local_cidrs &&
+		prefixes_equal(a->local_cidrs, b->local_cidrs, a->n_local_cidrs) &&
 		a->cluster_ip_outside == b->cluster_ip_outside &&
 		a->n_service_cidrs == b->n_service_cidrs &&
 		a->n_node_port_addrs == b->n_node_port_addrs &&

@@ -83,6 +83,18 @@ static void fill_addrs(struct reconciler *r, struct applied_vport *v, const stru
 	}
 }
 
+static bool has_local_clients(const struct config_services *s, const char *name)
+{
+	const char *wanted = s->detect_local_interface;
+
+	if (wanted == NULL)
+		return false;
+	if (s->detect_local_mode == DETECT_LOCAL_BRIDGE)
+		return strcmp(name, wanted) == 0;
+	return s->detect_local_mode == DETECT_LOCAL_PREFIX &&
+		strncmp(name, wanted, strlen(wanted)) == 0;
+}
+
 static void fill_record(struct reconciler *r, struct applied_vport *v)
 {
 	const struct model_vport *m = v->object->desired;
@@ -95,6 +107,7 @@ static void fill_record(struct reconciler *r, struct applied_vport *v)
 	rec->vlan = m->vlan;
 	rec->up = true;
 	rec->source_guard = m->source_guard;
+	rec->local_clients = has_local_clients(&r->cfg->services, m->name);
 	rec->peer_mac_known = m->has_peer_mac;
 	memcpy(rec->peer_mac, m->peer_mac, 6);
 	snprintf(rec->name, sizeof(rec->name), "%s", m->name);

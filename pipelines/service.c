@@ -50,6 +50,7 @@ void lane_service_query(
 		.dport = lane_dport(b, i),
 		.proto = b->proto[i],
 		.source = source_class[stage_in_vport(w, b, i)->role],
+		.local_vport = stage_in_vport(w, b, i)->local_clients,
 		.hash = lane_tuple_hash(b, i),
 	};
 }

@@ -44,6 +44,7 @@ struct vport {
 	uint16_t port; /* the rim's port index */
 	bool up;
 	bool source_guard;
+	bool local_clients;  /* detect-local by name: its clients are local */
 	bool peer_mac_known; /* else learned by ARP and ND, and the guard does not compare it */
 	uint8_t mac[6];      /* ours, on this vport */
 	uint8_t peer_mac[6]; /* the pod's */

@@ -49,10 +49,32 @@ static bool is_own_vip(
 
 	if (!svc_table_find(d->table, &k, &hit) || hit.kind != SVC_LB_VIP || hit.svc->id != svc->id)
 		return false;
-	for (uint32_t i = 0; i < d->n_node_port_addrs; i++)
-		if (in_ranges(svc, &d->node_port_addrs[i]))
+	return in_ranges(svc, &d->node_addr[k.family]);
+}
+
+/* A family without a prefix is not configured, and then nobody is translated. */
+static bool in_local_cidrs(const struct svc_domain *d, const struct ip_addr *a)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < d->n_local_cidrs; i++) {
+		if (ip_prefix_contains(&d->local_cidrs[i], a))
 			return true;
-	return false;
+		any |= d->local_cidrs[i].family == ip_family(a);
+	}
+	return !any;
+}
+
+static bool is_local(const struct svc_domain *d, const struct svc_query *q)
+{
+	switch ((enum svc_detect_local)d->detect_local) {
+	case SVC_LOCAL_NAME:
+		return q->local_vport;
+	case SVC_LOCAL_CIDR:
+		return in_local_cidrs(d, &q->src);
+	default:
+		return q->source == SVC_FROM_POD;
+	}
 }
 
 static void drop(struct svc_verdict *v, enum drop_reason reason)
@@ -68,11 +90,13 @@ static void reject(struct svc_verdict *v, enum drop_reason reason)
 }
 
 /* The row and column of the verdict matrix: which list, and whether the source is translated. */
-static const struct svc_list *choose_list(const struct svc_domain *d, const struct svc_port *svc,
-	enum svc_frontend_kind frontend, enum svc_source source, bool *snat)
+static const struct svc_list *choose_list(const struct svc_domain *d, const struct svc_query *q,
+	const struct svc_port *svc, enum svc_frontend_kind frontend, bool *snat)
 {
+	enum svc_source source = (enum svc_source)q->source;
+
 	if (frontend == SVC_CLUSTER_IP) {
-		*snat = source != SVC_FROM_POD || d->masquerade_all;
+		*snat = d->masquerade_all || !is_local(d, q);
 		return svc->flags & SVC_ITP_LOCAL ? svc->local : svc->cluster;
 	}
 	if (!(svc->flags & SVC_ETP_LOCAL)) {
@@ -116,7 +140,7 @@ static void decide_frontend(const struct svc_domain *d, const struct svc_query *
 		drop(v, DROP_ServiceSourceRange);
 		return;
 	}
-	list = choose_list(d, svc, hit->kind, (enum svc_source)q->source, &v->snat_by_matrix);
+	list = choose_list(d, q, svc, hit->kind, &v->snat_by_matrix);
 	if (list->n == 0) {
 		/* Silence while others could serve: a load balancer that is late to notice should
 		 * try again, not see an error. */

@@ -181,6 +181,10 @@ struct svc_domain {
 	const struct ip_addr *node_port_addrs;
 	bool masquerade_all;
 	bool cluster_ip_outside; /* ClusterIPs answer clients outside the cluster */
+	uint8_t detect_local;    /* enum svc_detect_local */
+	uint32_t n_local_cidrs;
+	const struct ip_prefix *local_cidrs;
+	struct ip_addr node_addr[IP_FAMILIES]; /* the node's primary ones; zero: none */
 };
 
 /* Where the packet came from, judged before any translation (service-proxy verdict matrix). */
@@ -190,12 +194,21 @@ enum svc_source {
 	SVC_FROM_OUTSIDE
 };
 
+/* Whose address need not be translated towards a ClusterIP's endpoints: the reply comes back here
+ * without it. Only source NAT of ClusterIPs asks this; the matrix's pods are always ours. */
+enum svc_detect_local {
+	SVC_LOCAL_POD,  /* what came from a pod of this node */
+	SVC_LOCAL_NAME, /* what came from a vport that the configuration names */
+	SVC_LOCAL_CIDR, /* addresses inside local_cidrs; all of a family that has none of them */
+};
+
 struct svc_query {
 	struct ip_addr src, dst;
 	uint16_t sport, dport; /* network order */
 	uint8_t proto;
-	uint8_t source; /* enum svc_source */
-	uint32_t hash;  /* of the 5-tuple; picks the endpoint */
+	uint8_t source;   /* enum svc_source */
+	bool local_vport; /* the configuration names the vport it came from */
+	uint32_t hash;    /* of the 5-tuple; picks the endpoint */
 };
 
 enum svc_verdict_kind {

@@ -86,6 +86,11 @@ def sluice_config(config):
         'routes': [{'prefix': '0.0.0.0/0', 'via': UPLINK['IPv4'][1]},
                    {'prefix': '::/0', 'via': UPLINK['IPv6'][1]}],
     }
+    if config.detect_local == 'node':
+        doc['services']['detect-local-mode'] = 'NodeCIDR'
+    elif config.detect_local != 'vport':
+        doc['services'].update({'detect-local-mode': 'ClusterCIDR',
+                                'detect-local-cidrs': config.detect_local})
     if config.node_addresses:
         doc['node']['addresses'] = config.node_addresses
     if config.proxy_name:

@@ -99,6 +99,9 @@ class World:
                                  [6, 1, 1, 1, 1])[0]
         return oracle.Config(node=NODE, node_ports=node_ports,
                              masquerade_all=rng.random() < 0.15,
+                             detect_local=rng.choices(
+                                 ['vport', 'node', ['10.244.0.0/16', 'fd00:10:244::/48'],
+                                  ['10.244.0.0/16'], []], [6, 1, 1, 1, 1])[0],
                              cluster_ip_outside=rng.random() < 0.8,
                              external_ips=rng.random() < 0.9,
                              proxy_name='ours' if rng.random() < 0.1 else None,

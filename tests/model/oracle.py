@@ -152,8 +152,7 @@ def flag(value, default):
 
 class Config:
     """node: own node name. node_ports: 'primary' or a list of CIDRs. detect_local: 'vport' (what
-    came from a pod's port), 'none', or a list of CIDRs. pods: names of input ports that are pods;
-    host: the one that is the node's own stack."""
+    came from a pod's port), 'node' (the Node's podCIDRs) or a list of CIDRs."""
 
     def __init__(self, **kw):
         self.node = kw.get('node', 'node-a')
@@ -471,11 +470,13 @@ class State:
     def is_local(self, packet):
         """The client is a pod, so that its address needs no translation towards a pod."""
         detect = self.config.detect_local
-        if detect == 'none':
-            return True
         if detect == 'vport':
             return packet.source == 'pod'
-        return any(inside(packet.src, parse_cidr(c)) for c in detect)
+        if detect == 'node':
+            detect = seq(obj(self.node.get('spec')).get('podCIDRs'))
+        cidrs = [c for c in map(parse_cidr, detect) if c is not None and c[0] == packet.src[0]]
+        # Not configured: nobody is translated.
+        return not cidrs or any(inside(packet.src, c) for c in cidrs)
 
     def source_class(self, packet):
         if packet.source == 'pod':

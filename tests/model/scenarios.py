@@ -645,6 +645,35 @@ def sctp(c):
         c.expect('p2:5062', place, c.node_ip, 30060, 'sctp')
 
 
+@scenario
+def detect_local(c):
+    c.service('web', 1)
+    c.slice('web', {'r1': READY})
+    objects = dict(c.objects)
+
+    def sees(place, translated, **services):
+        doc = compare.sluice_config(c.config)
+        doc['services'].update(services)
+        c.harness.ask({'new': compare.json.dumps(doc), 'node': NODE})
+        c.objects, c.shown = dict(objects), {}
+        c.apply()
+        same('%s %s' % (place, services), c.source_seen(place, 1, 80),
+             c.node_ip if translated else c.ip(place))
+    sees('p1', False)
+    sees('outside', True)
+    cidr = '10.244.1.0/24' if c.family == 'IPv4' else 'fd00:10:244:1::/64'
+    for place, translated in (('p1', False), ('outside', True)):
+        sees(place, translated, **{'detect-local-mode': 'ClusterCIDR',
+                                   'detect-local-cidrs': [cidr]})
+        sees(place, translated, **{'detect-local-mode': 'InterfaceNamePrefix',
+                                   'detect-local-interface': 'pod'})
+        sees(place, False, **{'detect-local-mode': 'ClusterCIDR'})
+    sees('outside', False, **{'detect-local-mode': 'BridgeInterface',
+                              'detect-local-interface': 'uplink'})
+    sees('p1', True, **{'detect-local-mode': 'BridgeInterface',
+                        'detect-local-interface': 'uplink'})
+
+
 # --- affinity ---------------------------------------------------------------------------------
 
 STICKY = {'sessionAffinity': 'ClientIP',

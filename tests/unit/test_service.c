@@ -182,6 +182,7 @@ static void world_init(struct world *w, enum ip_family f)
 		.service_cidrs = &w->cidr,
 		.n_node_port_addrs = 1,
 		.node_port_addrs = &w->node,
+		.node_addr = {[IP_V4] = w->node, [IP_V6] = w->node},
 		.cluster_ip_outside = true};
 	set(w, &w->vip[SVC_CLUSTER_IP], 80, SVC_CLUSTER_IP);
 	set(w, &w->vip[SVC_CLUSTER_IP], 0, SVC_ADDRESS);
