@@ -305,9 +305,12 @@ class Service:
         self.key = self.ns + '/' + self.name
         self.created = text(meta.get('creationTimestamp'))
         self.spec, self.status = spec, status
-        self.etp_local = spec.get('externalTrafficPolicy') == 'Local'
         self.itp_local = spec.get('internalTrafficPolicy') == 'Local'
         self.external_ips = config.external_ips
+        # Without a way in from outside the policy means nothing.
+        self.etp_local = spec.get('externalTrafficPolicy') == 'Local' and (
+            spec.get('type') in ('NodePort', 'LoadBalancer') or
+            bool(self.externals(V4) or self.externals(V6)))
         self.affinity = 0
         if spec.get('sessionAffinity') == 'ClientIP':
             client = obj(obj(spec.get('sessionAffinityConfig')).get('clientIP'))
@@ -550,8 +553,11 @@ class State:
             return 'keep'
         hit = self.frontend(packet)
         if hit is None:
-            same = [p for p in self.all_ports(old.family) if p.key() == old.key()]
-            if same and backend in same[0].udp_backends():
+            # A port may be known by its name or by its number.
+            same = [p for p in self.all_ports(old.family) if p.proto == old.proto and
+                    p.service.key == old.service.key and
+                    (p.name == old.name or p.port == old.port)]
+            if any(backend in p.udp_backends() for p in same):
                 return 'either'  # an address was taken away from a service that goes on
             return 'new'
         return 'keep' if backend in hit[1].udp_backends() else 'new'
@@ -568,7 +574,7 @@ class Affinity:
     def expected(self, port, client, allowed, now):
         """The endpoint (address, port) that a new connection has to go to, or None: any of
         allowed."""
-        record = self.records.get((port.key(), client))
+        record = self.records.get((port.key(), port.port, client))
         if not port.service.affinity or record is None:
             return None
         backend, at = record
@@ -578,4 +584,4 @@ class Affinity:
 
     def chosen(self, port, client, backend, now):
         if port.service.affinity:
-            self.records[(port.key(), client)] = (backend, now)
+            self.records[(port.key(), port.port, client)] = (backend, now)
