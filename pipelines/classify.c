@@ -7,24 +7,6 @@
 
 #include "pipelines/stage.h"
 
-/* A MAC as it lies in the first six bytes of eight. */
-static inline uint64_t mac_word(const uint8_t *p)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return load_u64(p) << 16;
-#else
-	return load_u64(p) >> 16;
-#endif
-}
-
-static inline uint64_t vport_mac_word(const struct vport *vp)
-{
-	uint8_t mac[8] = {0};
-
-	memcpy(mac, vp->mac, 6);
-	return mac_word(mac);
-}
-
 /* Fields one by one, so that what parse_fast*() found goes from registers to the lane. */
 static inline void store_lane(struct burst *b, lanes_t i, const struct parsed *p)
 {
@@ -149,7 +131,7 @@ static lanes_t classify_run(struct worker *w, struct burst *b, lanes_t in)
 		lane_drop(b, lanes_first(in), DROP_TxPortDown);
 		return in & (in - 1);
 	}
-	mac = vport_mac_word(vp);
+	mac = mac_constant(vp->mac);
 	zone = vp->zone;
 	for (i = lanes_first(in); i < b->count; i++) {
 		if (__builtin_expect(b->in_vport[i] != id, 0))
