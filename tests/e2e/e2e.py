@@ -54,6 +54,7 @@ class LabCase(unittest.TestCase):
         try:
             if cls.lab.running("sluiced"):
                 cls.accounts()
+                cls.ends_well()
             else:
                 raise AssertionError("sluiced ended by itself:\n" + cls.lab.log("sluiced")[-8000:])
         finally:
@@ -74,6 +75,13 @@ class LabCase(unittest.TestCase):
         bad = set(cls.lab.drops()) & (BAD_DROPS - cls.EXPECTED_DROPS)
         if bad:
             raise AssertionError("drops that should not be: %s of %s" % (bad, cls.lab.drops()))
+
+    @classmethod
+    def ends_well(cls):
+        cls.lab.stop("sluiced", grace=10)
+        log = cls.lab.log("sluiced")[-4000:]
+        if "event=stopped status=0" not in log or "event=buffers_lost" in log:
+            raise AssertionError("SIGTERM did not end it well:\n" + log)
 
     def setUp(self):
         if not self.lab.running("sluiced"):
