@@ -134,15 +134,21 @@ static bool port_allowed(const struct snat_config *s, uint32_t port)
 }
 
 /* Original port first if it is allowed, then a start hashed from the tuple (the same after a
- * restart), then its neighbours. Host order; try 0 is the original. */
+ * restart), then its neighbours among the allowed ones: a port to avoid is no try. Host order; try
+ * 0 is the original. */
 static uint32_t port_candidate(
 	const struct snat_config *s, uint16_t original, uint32_t hash, uint32_t try)
 {
-	uint32_t range = (uint32_t)s->port_max - s->port_min + 1;
+	uint32_t min = s->port_min, range = (uint32_t)s->port_max - min + 1;
+	uint32_t hole = s->avoid_min > min ? s->avoid_min : min;
+	uint32_t end = s->avoid_max < s->port_max ? s->avoid_max : s->port_max;
+	uint32_t skip = end >= hole ? end - hole + 1 : 0, port;
 
-	if (try == 0)
+	if (try == 0 || skip >= range)
 		return original;
-	return s->port_min + (uint32_t)(((uint64_t)hash * range >> 32) + try - 1) % range;
+	range -= skip;
+	port = min + ((uint32_t)((uint64_t)hash * range >> 32) + try - 1) % range;
+	return port >= hole ? port + skip : port;
 }
 
 /* Links the reply key, moving the port until a place is free. 0; -EEXIST: *other is the entry of
