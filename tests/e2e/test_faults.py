@@ -38,6 +38,9 @@ class Faults(LabCase):
 
     def setUp(self):
         super().setUp()
+        # The client waits longer after every failure, up to a minute: each test meets one that
+        # has not failed yet.
+        self.start()
         self.addCleanup(self.clear)
 
     def fault(self, **body):
@@ -56,8 +59,6 @@ class Faults(LabCase):
     def test_each_fault_leaves_forwarding_and_converges(self):
         for name, bodies in FAULTS.items():
             with self.subTest(name):
-                # The client waits longer after every failure, up to a minute; each fault meets
-                # one that has not failed yet.
                 self.start()
                 loads = [self.lab.start_client("client-1", "http", addr, 80, seconds=4, clients=4)
                          for addr in WEB]
@@ -85,7 +86,6 @@ class Faults(LabCase):
 
     def test_history_compacted_while_away(self):
         """The change happens while no watch runs and its version is compacted away: 410."""
-        self.start()
         self.fault(fault="refuse", seconds=3, running=True)
         removed = self.lab_change_while_refusing()
         self.assertEqual(self.lab.faults.post("/_compact", {})[0], 200)
@@ -113,7 +113,7 @@ class Faults(LabCase):
         self.assertEqual(self.lab.sluiced.get("/livez")[0], 200)
         self.lab.start_apiserver(*self.APISERVER)
         removed = self.lab.remove_endpoint("web", "pod-3")
-        self.eventually(self.gone, "the new server's state to be followed", 90)
+        self.eventually(self.gone, "the new server's state to be followed", 120)
         self.lab.restore_endpoint(removed)
         self.eventually(self.there, "pod-3 to be back", 40)
 
