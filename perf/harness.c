@@ -457,16 +457,18 @@ void harness_complain(uint64_t sent)
  */
 
 /* Whole 2 MiB pages where the kernel gives them: what hugepages do in the daemon. */
-static void *alloc_huge(void *arg, size_t size, size_t align, const char *name)
+static void *alloc_table(void *arg, size_t size, size_t align, const char *name)
 {
-	void *p = aligned_alloc(2u << 20, (size + (2u << 20) - 1) & ~(size_t)((2u << 20) - 1));
+	size_t page = 2u << 20;
+	void *p = aligned_alloc(page, (size + page - 1) & ~(page - 1));
 
-	if (p != NULL)
+	h.table_bytes += size;
+	if (p != NULL && h.huge)
 		madvise(p, size, MADV_HUGEPAGE);
 	return p;
 }
 
-static void free_huge(void *arg, void *p)
+static void free_table(void *arg, void *p)
 {
 	free(p);
 }
@@ -481,10 +483,9 @@ int harness_init(uint32_t capacity)
 		capacity = h.n_flows + h.n_flows / 4;
 	cfg.capacity[h.v6 ? IP_V6 : IP_V4] = capacity;
 	cfg.capacity[h.v6 ? IP_V4 : IP_V6] = 64;
-	if (h.huge) {
-		cfg.alloc = alloc_huge;
-		cfg.free = free_huge;
-	}
+	cfg.alloc = alloc_table;
+	cfg.free = free_table;
+	h.capacity = capacity;
 	if (flow_table_init(&cfg, &flows) < 0 || dataplane_init(&h.dp, flows) < 0 ||
 		worker_init(&h.w, &h.dp, 0, &io) < 0)
 		return -1;

@@ -55,6 +55,8 @@ struct harness {
 	uint32_t n_order;
 
 	uint64_t forwarded, checked, wrong;
+	uint64_t table_bytes; /* of the flow table of this family */
+	uint32_t capacity;
 	uint8_t frames[BURST][192];
 	uint8_t template[2][128];
 	uint16_t frame_len;
