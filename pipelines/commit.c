@@ -24,37 +24,49 @@ static enum flow_class class_of(uint8_t proto)
 	return FLOW_CLASS_UDP;
 }
 
-/* Both keys of the entry: the forward one as the lane has it, the reply one as the far end will
- * answer, with the source address that it will see. */
+/* As the far end will answer, with the source address that it will see. */
+static struct flow_key4 reply_key4(const struct burst *b, lanes_t i, const struct ip_addr *snat)
+{
+	const struct svc_backend *backend = b->decision[i].backend;
+	struct flow_key4 k = flow_key4_mirror(&b->key4[i]);
+
+	if (backend != NULL) {
+		k.src = ip_v4(&backend->addr);
+		k.sport = backend->port;
+	}
+	if (snat != NULL)
+		k.dst = ip_v4(snat);
+	return k;
+}
+
+static struct flow_key6 reply_key6(const struct burst *b, lanes_t i, const struct ip_addr *snat)
+{
+	const struct svc_backend *backend = b->decision[i].backend;
+	struct flow_key6 k = flow_key6_mirror(&b->key6[i]);
+
+	if (backend != NULL) {
+		memcpy(k.src, backend->addr.bytes, 16);
+		k.sport = backend->port;
+	}
+	if (snat != NULL)
+		memcpy(k.dst, snat->bytes, 16);
+	return k;
+}
+
+/* Both keys of the entry: the forward one as the lane has it. */
 static void fill_keys(struct worker *w, const struct burst *b, lanes_t i, uint32_t entry,
 	const struct ip_addr *snat)
 {
-	const struct svc_backend *backend = b->decision[i].backend;
-
 	if (lane_family(b, i) == IP_V6) {
 		struct flow6 *e = &flow_array6(w->dp->flows)[entry];
-		struct flow_key6 *reply = &e->key[DIR_REPLY];
 
 		e->key[DIR_FORWARD] = b->key6[i];
-		*reply = flow_key6_mirror(&b->key6[i]);
-		if (backend != NULL) {
-			memcpy(reply->src, backend->addr.bytes, 16);
-			reply->sport = backend->port;
-		}
-		if (snat != NULL)
-			memcpy(reply->dst, snat->bytes, 16);
+		e->key[DIR_REPLY] = reply_key6(b, i, snat);
 	} else {
 		struct flow4 *e = &flow_array4(w->dp->flows)[entry];
-		struct flow_key4 *reply = &e->key[DIR_REPLY];
 
 		e->key[DIR_FORWARD] = b->key4[i];
-		*reply = flow_key4_mirror(&b->key4[i]);
-		if (backend != NULL) {
-			reply->src = ip_v4(&backend->addr);
-			reply->sport = backend->port;
-		}
-		if (snat != NULL)
-			reply->dst = ip_v4(snat);
+		e->key[DIR_REPLY] = reply_key4(b, i, snat);
 	}
 }
 
@@ -275,10 +287,30 @@ static void commit_lane(struct worker *w, struct burst *b, lanes_t i)
 		use_flow(w, b, i, ref);
 }
 
+/* The bucket that the reply key will be linked in, with the port that is tried first; the forward
+ * key's came with the lookup. */
+static void prefetch_reply(struct worker *w, const struct burst *b, lanes_t i)
+{
+	enum ip_family f = lane_family(b, i);
+	const struct ip_addr *snat = b->decision[i].snat ? &w->snap.tunables->snat.addr[f] : NULL;
+
+	if (f == IP_V6) {
+		struct flow_key6 k = reply_key6(b, i, snat);
+
+		flow_prefetch6(w->dp->flows, &k);
+	} else {
+		struct flow_key4 k = reply_key4(b, i, snat);
+
+		flow_prefetch4(w->dp->flows, &k);
+	}
+}
+
 void stage_commit(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_commit, &b->to.commit);
 
+	lanes_foreach (i, in)
+		prefetch_reply(w, b, i);
 	lanes_foreach (i, in)
 		commit_lane(w, b, i);
 }
