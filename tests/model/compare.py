@@ -315,6 +315,24 @@ class Run:
                 kept.append((p, port, backend, outcome['now']))
         self.flows = kept
 
+    def unbound(self, frontend, verdict):
+        """A client that stays away longer than the timeout is free again: in many such turns it
+        meets another endpoint."""
+        family, ip, proto, number = frontend
+        where, source, src = self.world.source(family)
+        p = {'in': where, 'source': source, 'src': src, 'dst': ip, 'proto': proto,
+             'dport': number, 'advance': 1000 * verdict.port.service.affinity + 100}
+        turns = [dict(p, sport=self.world.next_sport()) for _ in range(14)]
+        first = self.state.decide(as_packet(turns[0]))
+        if first.kind != 'dnat' or len(first.to) < 3:
+            return
+        reached = set()
+        for q, outcome in zip(turns, self.send(turns)):
+            verdict, answer = self.check(q, outcome)
+            reached.add(answer.backend)
+        if len(reached) < 2:
+            self.difference('affinity does not end', q, verdict, answer)
+
     def affine(self):
         """New connections of one client to one service port, by all its frontends and over time."""
         ports = {}
@@ -330,7 +348,9 @@ class Run:
                 p = {'in': where, 'source': source, 'src': src, 'dst': ip, 'proto': proto,
                      'sport': self.world.next_sport(), 'dport': number,
                      'advance': self.rng.choice([0, 0, 100, 900, 1200, 29000, 31000])}
-                self.check(p, self.send([p])[0])
+                verdict, _ = self.check(p, self.send([p])[0])
+            if verdict.kind == 'dnat' and verdict.port.service.affinity <= 30:
+                self.unbound((family, ip, proto, number), verdict)
 
 
 # --- explaining -------------------------------------------------------------------------------

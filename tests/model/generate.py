@@ -81,7 +81,7 @@ class World:
         self.used_node_ports = set()
         self.names = [('ns-%s' % rng.choice('ab'), 'svc-%d' % i) for i in range(rng.randrange(3, 8))]
         self.names = list(dict.fromkeys(self.names))
-        self.sport = {}
+        self.touched = set()  # services of which one field changed in this step
         self.counter = 20000
 
     # --- helpers ---
@@ -442,7 +442,7 @@ class World:
         rng = self.rng
         for _ in range(rng.randrange(1, 4)):
             ns, name = rng.choice(self.names)
-            kind = rng.choices(range(7), [4, 5, 1, 1, 1, 1, 1])[0]
+            kind = rng.choices(range(7), [4, 5, 1, 1, 1, 1, 3])[0]
             if kind == 0:
                 self.service(ns, name)
             elif kind == 1:
@@ -481,6 +481,7 @@ class World:
             o['metadata']['labels'] = {} if o['metadata'].get('labels') else \
                 {oracle.PROXY_NAME: 'other'}
         self.put(o)
+        self.touched.add((ns, name))
 
     # --- packets ---
 
@@ -534,13 +535,15 @@ class World:
                             out.append((family, ip, proto, p['nodePort']))
         return out
 
-    def frontends(self):
+    def frontends(self, only=None):
         """What the model holds for frontends, those with endpoints three times."""
         out = []
         for family in ('IPv4', 'IPv6'):
             node_ports = self.state.node_port_addresses(family)
             for p in self.state.all_ports(family):
                 service = p.service
+                if only is not None and (service.ns, service.name) not in only:
+                    continue
                 addrs = [service.cluster_ip(family)] + service.externals(family) + \
                     service.vips(family)
                 found = [(family, show_ip(a), p.proto, p.port) for a in addrs]
@@ -553,6 +556,8 @@ class World:
         rng = self.rng
         if destinations and self.chance(0.9):
             known = frontends if frontends and self.chance(0.75) else destinations
+            if self.changed and self.chance(0.4):
+                known = self.changed
             family, ip, proto, port = rng.choice(known)
             roll = rng.random()
             if roll < 0.06:
@@ -571,11 +576,13 @@ class World:
     def steps(self, count, packets):
         """Yields (objects now: a fresh list, packets)."""
         for i in range(count):
+            self.touched.clear()
             if i == 0:
                 self.first_objects()
             else:
                 self.change()
             self.state = oracle.State(self.config, self.objects.values())
+            self.changed = self.frontends(self.touched)
             destinations, frontends = self.destinations(), self.frontends()
             yield copy.deepcopy(list(self.objects.values())), \
                 [self.packet(destinations, frontends) for _ in range(packets)]
