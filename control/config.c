@@ -266,8 +266,12 @@ static void load_value(struct loader *l, int row, const struct yaml_node *node)
 	char why[CONFIG_WHY_MAX];
 	int err;
 
-	if (node->kind == YAML_NULL)
+	if (node->kind == YAML_NULL) {
+		/* A listener that is on by default is turned off so. */
+		if (k->type == TYPE_LISTEN)
+			config_value_fini(k, l->config);
 		return;
+	}
 	l->lines[row] = node->line;
 	if (k->type == TYPE_LIST) {
 		load_list(l, k, node);

@@ -176,6 +176,14 @@ struct config_api {
 	bool tcp_writable;
 };
 
+struct config_health {
+	char *bind_address; /* NULL: none */
+};
+
+struct config_metrics {
+	bool kube_proxy_names;
+};
+
 struct config_log_module {
 	char *name;
 	int level;
@@ -209,6 +217,8 @@ struct config {
 	uint32_t n_routes;
 	struct config_route *routes;
 	struct config_api api;
+	struct config_health health;
+	struct config_metrics metrics;
 	struct config_log log;
 };
 

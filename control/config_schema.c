@@ -546,6 +546,19 @@ const struct config_key config_keys[] = {
 		.def = "false",
 		.help = "Allow changes over TCP, too; there is no authentication on it."},
 
+	{.path = "health.bind-address",
+		.type = TYPE_LISTEN,
+		.offset = AT(health.bind_address),
+		.def = "0.0.0.0:10256",
+		.help = "Where /healthz and /livez answer as kube-proxy's do, for load balancers "
+			"and the kubelet; [::]:10256 serves both families. An address that is taken "
+			"is tried again. null: nowhere."},
+	{.path = "metrics.kube-proxy-names",
+		.type = TYPE_BOOL,
+		.offset = AT(metrics.kube_proxy_names),
+		.def = "false",
+		.help = "Give the metrics of kube-proxy that exist here under its names, too."},
+
 	{.path = "log.level",
 		.type = TYPE_ENUM,
 		.offset = AT(log.level),

@@ -345,6 +345,9 @@ static int start_api(struct sluiced *s)
 		.socket_mode = c->socket_mode,
 		.listen = c->listen,
 		.listen_writable = c->tcp_writable,
+		.proxy_health = s->cfg->health.bind_address,
+		.service_health = true,
+		.kube_proxy_names = s->cfg->metrics.kube_proxy_names,
 	};
 	struct api_error err = {""};
 	int ret = api_start(&deps, &ac, &s->api, &err);

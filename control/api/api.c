@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "control/api/api_internal.h"
+#include "control/health/health.h"
 #include "control/log.h"
 
 /* Jobs that the control thread runs in one go. */
@@ -79,6 +80,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	struct api *a = arg;
 
 	api_health_tick(a);
+	proxy_health_tick(a->proxy_health);
 	api_changes_tick(a);
 	api_watches_tick(a);
 }
@@ -123,8 +125,11 @@ static int listen_all(struct api *a, const struct api_config *cfg, struct api_er
 	return rc;
 }
 
-static int prepare(struct api *a)
+static int prepare(struct api *a, const struct api_config *cfg)
 {
+	const struct proxy_health_config health = {.bind_address = cfg->proxy_health,
+		.service_ports = cfg->service_health,
+		.metrics = cfg->kube_proxy_names};
 	struct event_config *ec = event_config_new();
 	const struct timeval tick = {.tv_usec = API_TICK_MS * 1000};
 	int rc;
@@ -153,7 +158,8 @@ static int prepare(struct api *a)
 		event_add(a->stop_event, NULL) < 0 || event_add(a->done_event, NULL) < 0 ||
 		event_add(a->tick, &tick) < 0)
 		return -ENOMEM;
-	return http_server_new(a->base, api_routes, a, &a->http);
+	rc = proxy_health_new(a, &health, &a->proxy_health);
+	return rc < 0 ? rc : http_server_new(a->base, api_routes, a, &a->http);
 }
 
 int api_start(const struct api_deps *deps, const struct api_config *cfg, struct api **out,
@@ -170,7 +176,7 @@ int api_start(const struct api_deps *deps, const struct api_config *cfg, struct 
 	a->started_ms = api_wall_ms();
 	pthread_mutex_init(&a->config_lock, NULL);
 	api_health_init(a);
-	rc = prepare(a);
+	rc = prepare(a, cfg);
 	if (rc < 0)
 		fail(err, rc, "api", "start");
 	else
@@ -210,6 +216,7 @@ void api_stop(struct api *a)
 	api_changes_fini(a);
 	api_flows_fini(a);
 	http_server_free(a->http);
+	proxy_health_free(a->proxy_health);
 	if (a->stop_event != NULL)
 		event_free(a->stop_event);
 	if (a->done_event != NULL)

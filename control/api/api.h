@@ -42,6 +42,10 @@ struct api_config {
 	const char *listen;       /* "127.0.0.1:8585"; NULL: none */
 	bool listen_writable;     /* else changes go through the socket only */
 	const char *health;       /* "127.0.0.1:9585": health and metrics only; NULL: none */
+	/* What kube-proxy has: see control/health/health.h. */
+	const char *proxy_health; /* "0.0.0.0:10256"; NULL: none */
+	bool service_health;      /* healthCheckNodePorts */
+	bool kube_proxy_names;    /* its metrics under its names */
 };
 
 struct api_error {

@@ -19,6 +19,7 @@
 
 struct event;
 struct event_base;
+struct proxy_health;
 
 #define API_VERSION "sluice/v1"
 /* Objects of the model looked at under one read lock: the control thread waits for it. */
@@ -33,6 +34,7 @@ struct api {
 	struct api_deps deps;
 	struct event_base *base;
 	struct http_server *http;
+	struct proxy_health *proxy_health;
 	struct handoff *handoff;
 	pthread_t thread;
 	bool thread_runs;

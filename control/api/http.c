@@ -360,6 +360,11 @@ static void route(struct http_request *req, struct http_listener *l)
 	/* An answer may come when libevent's half of the request has gone. */
 	req->path_copy = strdup(path != NULL ? path : "");
 	req->path = req->path_copy != NULL ? req->path_copy : "";
+	if (req->server->routes[0].flags & HTTP_ROUTE_ANY) {
+		req->route = &req->server->routes[0];
+		req->route->handle(req);
+		return;
+	}
 	if (l->tcp && l->kind != HTTP_HEALTH && !origin_is_ours(req)) {
 		http_problem(req, 403, "Forbidden", "the Host or Origin header is not local");
 		return;

@@ -81,6 +81,8 @@ typedef void (*http_handler)(struct http_request *req);
 
 enum http_route_flag {
 	HTTP_ROUTE_HEALTH = 1 << 0, /* also on health listeners */
+	/* Takes every path, method and body; the first of its table, and alone there. */
+	HTTP_ROUTE_ANY = 1 << 1,
 };
 
 struct http_route {
@@ -108,6 +110,7 @@ enum http_listener_kind {
 	HTTP_ADMIN,  /* may change things */
 	HTTP_VIEW,   /* reads only */
 	HTTP_HEALTH, /* health and metrics only */
+	HTTP_PROBE,  /* the same for one family: an IPv6 address takes no IPv4 */
 };
 
 /* path: removed first when nobody listens on it (-EADDRINUSE when somebody does). group NULL: the
@@ -115,7 +118,7 @@ enum http_listener_kind {
 int http_listen_unix(struct http_server *s, const char *path, uint32_t mode, const char *group,
 	enum http_listener_kind kind);
 /* "127.0.0.1:8585", "[::1]:0". -EPERM for an address that is not loopback, unless kind is
- * HTTP_HEALTH. *bound, if not NULL, becomes the port. */
+ * HTTP_HEALTH or HTTP_PROBE. *bound, if not NULL, becomes the port. */
 int http_listen_tcp(
 	struct http_server *s, const char *address, enum http_listener_kind kind, uint16_t *bound);
 

@@ -9,6 +9,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,7 +267,7 @@ int http_listen_tcp(
 	struct sockaddr_storage sa;
 	struct http_listener *l;
 	socklen_t len;
-	const int on = 1;
+	const int on = 1, one_family = kind == HTTP_PROBE;
 	bool loopback;
 	int fd, rc;
 
@@ -275,12 +276,14 @@ int http_listen_tcp(
 	rc = parse_address(address, &sa, &len, &loopback);
 	if (rc < 0)
 		return rc;
-	if (!loopback && kind != HTTP_HEALTH)
+	if (!loopback && kind != HTTP_HEALTH && kind != HTTP_PROBE)
 		return -EPERM;
 	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (sa.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one_family, sizeof(one_family));
 	if (bind(fd, (struct sockaddr *)&sa, len) < 0 || listen(fd, SOMAXCONN) < 0 ||
 		getsockname(fd, (struct sockaddr *)&sa, &len) < 0) {
 		rc = -errno;

@@ -346,6 +346,21 @@ static void the_reference_loads_as_the_defaults(void)
 	free(text);
 }
 
+static void a_listener_that_is_on_by_default_can_be_turned_off(void)
+{
+	struct config *on = load("workers: {count: 1}\n");
+	struct config *off = load("health: {bind-address: null}\n");
+	struct config *other = load("health: {bind-address: '[::]:10256'}\n");
+
+	REQUIRE(on != NULL && off != NULL && other != NULL);
+	CHECK_STR(on->health.bind_address, "0.0.0.0:10256");
+	CHECK(off->health.bind_address == NULL);
+	CHECK_STR(other->health.bind_address, "[::]:10256");
+	config_free(on);
+	config_free(off);
+	config_free(other);
+}
+
 /* control/config-reference.yaml is this text: sluiced --print-config-reference. */
 static void the_reference_in_the_tree_is_current(void)
 {
@@ -520,6 +535,7 @@ TEST_SUITE("config", CASE(reads_every_kind_of_value), CASE(an_empty_file_is_all_
 	CASE(every_class_of_error_names_its_place), CASE(all_errors_are_listed),
 	CASE(errors_are_bounded_and_printable), CASE(a_missing_or_large_file_is_an_error),
 	CASE(the_reference_loads_as_the_defaults), CASE(the_reference_in_the_tree_is_current),
+	CASE(a_listener_that_is_on_by_default_can_be_turned_off),
 	CASE(lists_show_the_entries_that_differ), CASE(differences_tell_what_needs_a_restart),
 	CASE(a_reload_keeps_what_needs_a_restart), CASE(the_json_view_round_trips),
 	CASE(vports_and_routes_reach_the_model), CASE(timeouts_reach_the_flow_table),

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* One HTTP server for each Service with a healthCheckNodePort and each of its families, opened
+ * and closed as services change. The model's log of changes is followed, so a tick costs what
+ * changed. Servers listen on every address of their family: which addresses NodePorts have is the
+ * dataplane's to say, and a probe that gets here came to one of the node's. API thread. */
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/health/health_private.h"
+#include "control/log.h"
+
+/* --- ports ----------------------------------------------------------------------------------- */
+
+bool health_port_open(struct health_port *p, const char *address, const struct http_route *routes,
+	const char *event)
+{
+	const struct proxy_health *h = p->health;
+	int64_t now = api_now_ms();
+	int rc;
+
+	if (now < p->retry_ms)
+		return false;
+	rc = http_server_new(h->api->base, routes, p, &p->http);
+	if (rc == 0) {
+		rc = http_listen_tcp(
+			p->http, address, p->service != NULL ? HTTP_PROBE : HTTP_HEALTH, NULL);
+		if (rc < 0) {
+			http_server_free(p->http);
+			p->http = NULL;
+		}
+	}
+	if (rc == 0) {
+		if (p->failed)
+			LOG_INFO(health, "listening", "address=%s", address);
+		p->open = p->wanted;
+		p->failed = false;
+		return true;
+	}
+	if (!p->failed)
+		LOG_WARN(health, "listen_failed", "reason=%s address=%s service=%s/%s error=%s",
+			event, address, p->service != NULL ? p->service->ns : "",
+			p->service != NULL ? p->service->name : "", strerror(-rc));
+	p->failed = true;
+	p->retry_ms = now + HEALTH_RETRY_MS;
+	return false;
+}
+
+void health_port_close(struct health_port *p)
+{
+	http_server_free(p->http);
+	p->http = NULL;
+	p->open = 0;
+}
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+static char *quoted(const char *text)
+{
+	json_t *s = json_string(text);
+	char *out = s != NULL ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
+
+	json_decref(s);
+	return out;
+}
+
+static void on_probe(struct http_request *req)
+{
+	const struct health_port *p = req->arg;
+	const struct health_service *s = p->service;
+	uint32_t endpoints = s->endpoints[p->family];
+	char *ns = quoted(s->ns), *name = quoted(s->name), weight[16];
+	struct evbuffer *out = evbuffer_new();
+	struct health_answer answer;
+	struct health_state state;
+
+	health_state_now(p->health, &state);
+	health_decide(&state, HEALTH_SERVICE, endpoints, &answer);
+	if (out == NULL || ns == NULL || name == NULL) {
+		http_problem(req, 503, "ResourceExhausted", "out of memory");
+	} else {
+		evbuffer_add_printf(out,
+			"{\n\t\"service\": {\n\t\t\"namespace\": %s,\n\t\t\"name\": %s\n\t},\n"
+			"\t\"localEndpoints\": %u,\n\t\"serviceProxyHealthy\": %s\n}",
+			ns, name, endpoints, answer.healthy ? "true" : "false");
+		snprintf(weight, sizeof(weight), "%u", endpoints);
+		http_header(req, "X-Load-Balancing-Endpoint-Weight", weight);
+		http_reply(req, answer.status, HEALTH_TEXT_TYPE, out);
+	}
+	if (out != NULL)
+		evbuffer_free(out);
+	free(ns);
+	free(name);
+}
+
+static const struct http_route probe_routes[] = {
+	{"/", HTTP_GET, on_probe, HTTP_ROUTE_ANY},
+	{NULL, 0, NULL, 0},
+};
+
+/* --- following the model --------------------------------------------------------------------- */
+
+static void unsettle(struct proxy_health *h, struct health_service *s)
+{
+	if (s->unsettled)
+		return;
+	s->unsettled = true;
+	TAILQ_INSERT_TAIL(&h->unsettled, s, link);
+}
+
+static void service_free(struct health_service *s)
+{
+	free(s->ns);
+	free(s->name);
+	free(s);
+}
+
+static void count_out(struct proxy_health *h, struct health_service *s)
+{
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		h->no_local_external[f] -= s->no_local_external[f];
+		h->no_local_internal[f] -= s->no_local_internal[f];
+		s->no_local_external[f] = s->no_local_internal[f] = 0;
+	}
+}
+
+/* Its ports are closed here: a service that takes one of them may be next. */
+static void forget(struct proxy_health *h, const char *key)
+{
+	struct health_service *s = omap_remove(&h->services, key);
+
+	if (s == NULL)
+		return;
+	count_out(h, s);
+	for (int f = 0; f < IP_FAMILIES; f++)
+		health_port_close(&s->port[f]);
+	if (s->unsettled)
+		TAILQ_REMOVE(&h->unsettled, s, link);
+	service_free(s);
+}
+
+static struct health_service *service_of(
+	struct proxy_health *h, const char *key, const struct model_service *m)
+{
+	struct omap_node *n = omap_put(&h->services, key);
+	struct health_service *s;
+
+	if (n == NULL || n->value != NULL)
+		return n != NULL ? n->value : NULL;
+	s = calloc(1, sizeof(*s));
+	if (s != NULL) {
+		s->ns = strdup(m->ns);
+		s->name = strdup(m->name);
+	}
+	if (s == NULL || s->ns == NULL || s->name == NULL) {
+		if (s != NULL)
+			service_free(s);
+		omap_remove(&h->services, key);
+		return NULL;
+	}
+	for (int f = 0; f < IP_FAMILIES; f++)
+		s->port[f] = (struct health_port){
+			.health = h, .service = s, .family = (enum ip_family)f};
+	n->value = s;
+	return s;
+}
+
+static void measure(struct proxy_health *h, struct health_service *s, const struct model_service *m,
+	const struct model_status *status)
+{
+	double took = (double)api_wall_ms() / 1e3 - (double)m->trigger_time_ns / 1e9;
+
+	if (status->state == MODEL_PENDING || m->trigger_time_ns == 0 ||
+		m->trigger_time_ns == s->trigger_ns)
+		return;
+	s->trigger_ns = m->trigger_time_ns;
+	/* What changed before the start was not waiting for us. */
+	if (m->trigger_time_ns / 1000000 < h->api->started_ms || took < 0)
+		return;
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		struct health_histogram *g = &h->programming[f];
+		uint32_t b = 0;
+
+		if (!health_service_has(m, (enum ip_family)f))
+			continue;
+		while (b < HEALTH_BUCKETS && took > health_bucket_seconds[b])
+			b++;
+		if (b < HEALTH_BUCKETS)
+			g->bucket[b]++;
+		g->count++;
+		g->sum += took;
+	}
+}
+
+static void follow(struct proxy_health *h, const char *key, const struct model_service *m,
+	const struct model_status *status)
+{
+	bool served = h->service_ports && m->health_check_node_port != 0;
+	struct health_service *s;
+
+	if (!served && !h->metrics) {
+		forget(h, key);
+		return;
+	}
+	s = service_of(h, key, m);
+	if (s == NULL) {
+		h->rescan = true;
+		return;
+	}
+	count_out(h, s);
+	for (int i = 0; i < IP_FAMILIES; i++) {
+		enum ip_family f = (enum ip_family)i;
+		bool has = health_service_has(m, f);
+		uint16_t wanted = served && has ? m->health_check_node_port : 0;
+
+		if (health_local_endpoints(m, f, &s->endpoints[f]) < 0)
+			h->rescan = true;
+		if (has && m->etp_local)
+			s->no_local_external[f] = health_ports_without_local(m, f);
+		if (has && m->itp_local)
+			s->no_local_internal[f] = health_ports_without_local(m, f);
+		h->no_local_external[f] += s->no_local_external[f];
+		h->no_local_internal[f] += s->no_local_internal[f];
+		if (wanted != s->port[f].wanted)
+			s->port[f].retry_ms = 0;
+		s->port[f].wanted = wanted;
+		if (s->port[f].open != wanted)
+			unsettle(h, s);
+	}
+	if (h->metrics)
+		measure(h, s, m, status);
+}
+
+static void on_change(
+	void *arg, uint64_t version, enum model_kind kind, const char *key, bool deleted)
+{
+	struct proxy_health *h = arg;
+	const struct model_service *m;
+	struct model_status status;
+
+	h->version = version;
+	if (kind != MODEL_SERVICE)
+		return;
+	m = model_find(h->api->deps.model, MODEL_SERVICE, key, &status);
+	if (m != NULL)
+		follow(h, key, m, &status);
+	else
+		forget(h, key);
+}
+
+static bool on_each(
+	void *arg, const char *key, const void *object, const struct model_status *status)
+{
+	follow(arg, key, object, status);
+	return true;
+}
+
+static void forget_gone(struct proxy_health *h)
+{
+	struct omap_node *n = omap_after(&h->services, NULL), *next;
+
+	for (; n != NULL; n = next) {
+		next = omap_next(n);
+		if (model_find(h->api->deps.model, MODEL_SERVICE, n->key, NULL) == NULL)
+			forget(h, n->key);
+	}
+}
+
+/* All of it, under one lock: once at the start, and when changes were too many to be kept. */
+static void scan(struct proxy_health *h)
+{
+	struct model *m = h->api->deps.model;
+
+	model_read_lock(m);
+	h->rescan = false;
+	h->version = model_version(m);
+	forget_gone(h);
+	model_each(m, MODEL_SERVICE, NULL, 0, on_each, h);
+	model_read_unlock(m);
+}
+
+static void settle(struct proxy_health *h)
+{
+	struct health_service *s, *next;
+
+	/* A port that moves from one service to another: close before opening. */
+	TAILQ_FOREACH (s, &h->unsettled, link)
+		for (int f = 0; f < IP_FAMILIES; f++)
+			if (s->port[f].open != s->port[f].wanted)
+				health_port_close(&s->port[f]);
+	for (s = TAILQ_FIRST(&h->unsettled); s != NULL; s = next) {
+		bool done = true;
+
+		next = TAILQ_NEXT(s, link);
+		for (int f = 0; f < IP_FAMILIES; f++) {
+			struct health_port *p = &s->port[f];
+			char address[32];
+
+			if (p->open == p->wanted)
+				continue;
+			snprintf(address, sizeof(address), f == IP_V4 ? "0.0.0.0:%u" : "[::]:%u",
+				p->wanted);
+			done &= health_port_open(
+				p, address, probe_routes, "FailedToStartServiceHealthcheck");
+		}
+		if (!done)
+			continue;
+		s->unsettled = false;
+		TAILQ_REMOVE(&h->unsettled, s, link);
+	}
+}
+
+void health_services_tick(struct proxy_health *h)
+{
+	struct model *m = h->api->deps.model;
+	int changes;
+
+	if (!h->rescan) {
+		model_read_lock(m);
+		changes = model_changes_each(m, h->version, API_LOCK_BATCH * 8, on_change, h);
+		model_read_unlock(m);
+		h->rescan = changes < 0;
+	}
+	if (h->rescan)
+		scan(h);
+	settle(h);
+}
+
+void health_services_fini(struct proxy_health *h)
+{
+	struct omap_node *n;
+
+	while ((n = omap_after(&h->services, NULL)) != NULL)
+		forget(h, n->key);
+	omap_fini(&h->services);
+}

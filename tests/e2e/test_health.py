@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The Sluice authors
+"""What load balancers ask: port 10256 and healthCheckNodePorts, while services and the node change.
+
+sluiced has a namespace of its own here, so the probes go to its loopback address.
+"""
+
+import json
+import subprocess
+import sys
+
+from e2e import LabCase, main
+
+PORT, NODE_PORT = 32100, 30090
+PROBE = """
+import http.client, json, sys
+c = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=3)
+try:
+    c.request(sys.argv[4], sys.argv[3], body=sys.argv[5] or None)
+    a = c.getresponse()
+    print(json.dumps([a.status, dict(a.getheaders()), a.read().decode()]))
+except OSError as e:
+    print(json.dumps([0, {}, str(e)]))
+"""
+HOLD = """
+import socket, sys
+s = socket.socket()
+%s
+s.bind(("0.0.0.0", int(sys.argv[1])))
+s.listen()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+class Health(LabCase):
+    PREFIX = "eh"
+    CONFIG = ("metrics.kube-proxy-names=true",)
+
+    @classmethod
+    def start(cls):
+        super().start()
+        cls.lab.sysctl("sluiced", net__ipv6__conf__lo__disable_ipv6=0)
+        cls.lab.create("services", {
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "probed", "namespace": "default"},
+            "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.90",
+                     "clusterIPs": ["10.96.0.90"], "ipFamilies": ["IPv4"],
+                     "externalTrafficPolicy": "Local", "healthCheckNodePort": PORT,
+                     "ports": [{"name": "http", "port": 80, "targetPort": 8080,
+                                "nodePort": NODE_PORT, "protocol": "TCP"}]}})
+        cls.lab.create("endpointslices", {
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "probed-ipv4", "namespace": "default",
+                         "labels": {"kubernetes.io/service-name": "probed"}},
+            "addressType": "IPv4", "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            "endpoints": cls.endpoints("pod-1", "pod-2")})
+
+    @classmethod
+    def endpoints(cls, *pods, terminating=False):
+        address = {"pod-1": "10.244.1.21", "pod-2": "10.244.1.22"}
+        return [{"addresses": [address[p]], "nodeName": "node-1",
+                 "conditions": {"ready": not terminating, "serving": True,
+                                "terminating": terminating},
+                 "targetRef": {"kind": "Pod", "namespace": "default", "name": p}} for p in pods]
+
+    def setUp(self):
+        super().setUp()
+        self.set_endpoints("pod-1", "pod-2")
+        self.set_policy("Local")
+        self.eventually(lambda: self.status(PORT) == 200, "the probed service to be healthy")
+
+    def set_endpoints(self, *pods, **how):
+        self.lab.edit("endpointslices", "probed-ipv4",
+                      lambda s: s.update(endpoints=self.endpoints(*pods, **how)))
+
+    def set_policy(self, policy, port=PORT):
+        def change(service):
+            service["spec"]["externalTrafficPolicy"] = policy
+            service["spec"].pop("healthCheckNodePort", None)
+            if policy == "Local":
+                service["spec"]["healthCheckNodePort"] = port
+        self.lab.edit("services", "probed", change)
+
+    def set_taints(self, *keys):
+        def change(node):
+            node["spec"]["taints"] = [{"key": k, "effect": "NoSchedule"} for k in keys]
+        self.lab.edit("nodes", "node-1", change)
+
+    def probe(self, port, path="/", method="GET", body="", host="127.0.0.1"):
+        """(status, headers, text); status 0 when nobody listens."""
+        out = self.lab.run("sluiced", sys.executable, "-c", PROBE, host, str(port), path, method,
+                           body)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        return json.loads(out.stdout)
+
+    def status(self, port, path="/"):
+        return self.probe(port, path)[0]
+
+    def hold(self, port, option=""):
+        holder = subprocess.Popen(self.lab.enter("sluiced") + [sys.executable, "-c", HOLD % option,
+                                                               str(port)],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, text=True)
+        said = holder.stdout.readline().strip()
+
+        def release():
+            if holder.poll() is None:
+                holder.communicate(timeout=10)
+        self.addCleanup(release)
+        return said, release
+
+    def test_the_answer_of_a_service(self):
+        for path, method, body in (("/", "GET", ""), ("/any/where?x=%zz", "GET", ""),
+                                   ("/", "POST", "not json")):
+            status, headers, text = self.probe(PORT, path, method, body)
+            self.assertEqual(status, 200, (path, method, text))
+            self.assertEqual(headers["Content-Type"], "application/json")
+            self.assertEqual(headers["X-Content-Type-Options"], "nosniff")
+            self.assertEqual(headers["X-Load-Balancing-Endpoint-Weight"], "2")
+            self.assertEqual(text.rstrip("\n"), json.dumps({
+                "service": {"namespace": "default", "name": "probed"},
+                "localEndpoints": 2, "serviceProxyHealthy": True}, indent="\t"))
+        # A service of IPv4 alone has no server for the other family.
+        self.assertEqual(self.probe(PORT, host="::1")[0], 0)
+
+    def test_a_service_of_ipv6(self):
+        self.lab.create("services", {
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "probed-6", "namespace": "default"},
+            "spec": {"type": "LoadBalancer", "clusterIP": "fd00:10:96::90",
+                     "clusterIPs": ["fd00:10:96::90"], "ipFamilies": ["IPv6"],
+                     "externalTrafficPolicy": "Local", "healthCheckNodePort": PORT + 2,
+                     "ports": [{"name": "http", "port": 80, "targetPort": 8080,
+                                "nodePort": NODE_PORT + 2, "protocol": "TCP"}]}})
+        self.addCleanup(self.lab.delete, "services", "probed-6")
+        self.eventually(lambda: self.probe(PORT + 2, host="::1")[0] == 503, "the answer")
+        self.assertEqual(self.status(PORT + 2), 0)
+        self.lab.delete("services", "probed-6")
+        self.eventually(lambda: self.probe(PORT + 2, host="::1")[0] == 0, "the port to be closed")
+
+    def test_a_port_that_is_taken_does_not_keep_it_from_starting(self):
+        self.lab.stop("sluiced", grace=10)
+        said, release = self.hold(
+            10256, "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)")
+        self.assertEqual(said, "held")
+        self.lab.start_sluiced(*self.CONFIG)
+        self.good(self.lab.http("outside", "192.0.2.10", NODE_PORT, count=5), 5)
+        self.eventually(lambda: "FailedToStartProxierHealthcheck" in self.lab.log("sluiced"),
+                        "the failure in the log")
+        release()
+        self.eventually(lambda: self.status(10256, "/healthz") == 200, "port 10256")
+
+    def test_terminating_endpoints_fail_the_probe_while_traffic_flows(self):
+        self.set_endpoints("pod-1", terminating=True)
+        self.eventually(lambda: self.status(PORT) == 503, "503")
+        _, headers, text = self.probe(PORT)
+        self.assertEqual(headers["X-Load-Balancing-Endpoint-Weight"], "0")
+        self.assertEqual(json.loads(text)["localEndpoints"], 0)
+        answer = self.lab.http("outside", "192.0.2.10", NODE_PORT, count=10)
+        self.good(answer, 10)
+        self.assertEqual(set(answer["backends"]), {"pod-1"})
+
+    def test_policy_cluster_closes_the_port_at_once(self):
+        self.set_policy("Cluster")
+        self.eventually(lambda: self.status(PORT) == 0, "the port to be closed")
+        said, release = self.hold(
+            PORT, "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)")
+        self.assertEqual(said, "held")
+        # Back again while somebody has the port: served as soon as it is free.
+        self.set_policy("Local")
+        self.eventually(lambda: "FailedToStartServiceHealthcheck" in self.lab.log("sluiced"),
+                        "the failure in the log")
+        release()
+        self.eventually(lambda: self.status(PORT) == 200, "the port to be served again")
+
+    def test_the_port_can_change(self):
+        self.set_policy("Local", PORT + 1)
+        self.eventually(lambda: self.status(PORT + 1) == 200, "the new port")
+        self.assertEqual(self.status(PORT), 0)
+
+    def test_healthz_and_livez(self):
+        status, headers, text = self.probe(10256, "/healthz")
+        self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        body = json.loads(text)
+        self.assertEqual((body["healthy"], body["nodeEligible"]), (True, True))
+        self.assertEqual(body["lastUpdated"], body["currentTime"])
+        self.assertEqual({f: s["healthy"] for f, s in body["status"].items()},
+                         {"IPv4": True, "IPv6": True})
+        status, _, text = self.probe(10256, "/livez")
+        self.assertEqual(status, 200)
+        self.assertNotIn("nodeEligible", json.loads(text))
+        self.assertEqual(self.status(10256, "/"), 404)
+        self.assertEqual(self.status(10256, "/healthz/more"), 404)
+
+    def test_a_node_that_is_to_be_deleted(self):
+        self.addCleanup(self.set_taints)
+        self.set_taints("ToBeDeletedByClusterAutoscaler")
+        self.eventually(lambda: self.status(10256, "/healthz") == 503, "503 of /healthz")
+        body = json.loads(self.probe(10256, "/healthz")[2])
+        self.assertEqual((body["healthy"], body["nodeEligible"]), (True, False))
+        self.assertEqual(self.status(10256, "/livez"), 200)
+        self.assertEqual(self.status(PORT), 200)
+        self.set_taints("somebody.else/taint")
+        self.eventually(lambda: self.status(10256, "/healthz") == 200, "200 of /healthz")
+
+    def metrics(self):
+        return self.lab.sluiced.get("/metrics")[1]
+
+    def test_metrics_under_the_names_of_kube_proxy(self):
+        self.assertEqual(self.status(10256, "/healthz"), 200)
+        self.assertEqual(self.status(10256, "/livez"), 200)
+        self.set_endpoints()
+        self.eventually(lambda: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv6"}'
+                        in self.metrics(), "the time of the last sync")
+        text = self.metrics()
+        for name in ("sync_proxy_rules_service_changes_total",
+                     "sync_proxy_rules_endpoint_changes_total",
+                     'sync_proxy_rules_last_queued_timestamp_seconds{ip_family="IPv4"}',
+                     'sync_proxy_rules_no_local_endpoints_total{traffic_policy="external",'
+                     'ip_family="IPv4"}',
+                     'network_programming_duration_seconds_bucket{ip_family="IPv4",le="0.25"}',
+                     'proxy_healthz_total{code="200"}', 'proxy_livez_total{code="200"}'):
+            self.assertIn("kubeproxy_" + name + " ", text)
+        for line in text.splitlines():
+            if line.startswith(("kubeproxy_sync_proxy_rules_service_changes_total",
+                                "kubeproxy_sync_proxy_rules_endpoint_changes_total")):
+                self.assertGreater(int(line.split()[-1]), 0, line)
+
+
+if __name__ == "__main__":
+    main()
