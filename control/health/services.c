@@ -16,6 +16,10 @@
 #include "control/health/health_private.h"
 #include "control/log.h"
 
+/* Changes looked at under one read lock, and such pieces a tick: as many changes as are kept. */
+#define CHANGES_BATCH   64
+#define CHANGES_BATCHES 128
+
 /* --- ports ----------------------------------------------------------------------------------- */
 
 bool health_port_open(struct health_port *p, const char *address, const struct http_route *routes,
@@ -254,10 +258,18 @@ static void on_change(
 		forget(h, key);
 }
 
+struct scan {
+	struct proxy_health *health;
+	char key[520];
+};
+
 static bool on_each(
 	void *arg, const char *key, const void *object, const struct model_status *status)
 {
-	follow(arg, key, object, status);
+	struct scan *s = arg;
+
+	follow(s->health, key, object, status);
+	snprintf(s->key, sizeof(s->key), "%s", key);
 	return true;
 }
 
@@ -267,22 +279,32 @@ static void forget_gone(struct proxy_health *h)
 
 	for (; n != NULL; n = next) {
 		next = omap_next(n);
+		model_read_lock(h->api->deps.model);
 		if (model_find(h->api->deps.model, MODEL_SERVICE, n->key, NULL) == NULL)
 			forget(h, n->key);
+		model_read_unlock(h->api->deps.model);
 	}
 }
 
-/* All of it, under one lock: once at the start, and when changes were too many to be kept. */
+/* All of it, in slices: when changes were too many to be kept. What changes meanwhile is in the
+ * log of changes behind the version of the beginning. */
 static void scan(struct proxy_health *h)
 {
 	struct model *m = h->api->deps.model;
+	struct scan s = {.health = h};
+	uint32_t shown;
 
-	model_read_lock(m);
 	h->rescan = false;
+	model_read_lock(m);
 	h->version = model_version(m);
-	forget_gone(h);
-	model_each(m, MODEL_SERVICE, NULL, 0, on_each, h);
 	model_read_unlock(m);
+	forget_gone(h);
+	do {
+		model_read_lock(m);
+		shown = model_each(m, MODEL_SERVICE, s.key[0] != '\0' ? s.key : NULL,
+			API_LOCK_BATCH, on_each, &s);
+		model_read_unlock(m);
+	} while (shown == API_LOCK_BATCH);
 }
 
 static void settle(struct proxy_health *h)
@@ -319,14 +341,15 @@ static void settle(struct proxy_health *h)
 void health_services_tick(struct proxy_health *h)
 {
 	struct model *m = h->api->deps.model;
-	int changes;
+	int changes = CHANGES_BATCH;
 
-	if (!h->rescan) {
+	for (uint32_t i = 0; i < CHANGES_BATCHES && changes == CHANGES_BATCH; i++) {
 		model_read_lock(m);
-		changes = model_changes_each(m, h->version, API_LOCK_BATCH * 8, on_change, h);
+		changes = model_changes_each(m, h->version, CHANGES_BATCH, on_change, h);
 		model_read_unlock(m);
-		h->rescan = changes < 0;
 	}
+	if (changes < 0)
+		h->rescan = true;
 	if (h->rescan)
 		scan(h);
 	settle(h);
