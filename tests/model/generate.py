@@ -256,8 +256,9 @@ class World:
         if self.chance(0.1):
             ingress.append({'hostname': 'lb.example.com'})
         o['status'] = {'loadBalancer': {'ingress': ingress}}
-        if self.chance(0.4):
+        if self.chance(0.5):
             spec['loadBalancerSourceRanges'] = rng.choice([
+                ['192.0.2.8/29', '2001:db8:1::/64'],
                 ['203.0.113.0/24'], ['203.0.113.5/32', '2001:db8:113::/48'],
                 ['10.244.1.11/32'], [' 10.244.0.0/16 '], ['0.0.0.0/0'], ['2001:db8:113::5/128'],
                 ['192.0.2.0/24'], ['::/0'], ['192.0.2.10/32', '2001:db8:1::10/128'],
@@ -570,6 +571,8 @@ class World:
                                         EXTERNAL])[family])
             proto, port = rng.choice(PROTOCOLS), rng.choice(SERVICE_PORTS + NODE_PORTS)
         port_in, source, src = self.source(family)
+        if ip == EXTERNAL[family][2] and self.chance(0.4):
+            port_in, source, src = 'host', 'host', ip  # bound to the host itself
         return {'in': port_in, 'source': source, 'src': src, 'dst': ip, 'proto': proto,
                 'sport': self.next_sport(), 'dport': port}
 

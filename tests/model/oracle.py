@@ -523,6 +523,12 @@ class State:
 
     def _external(self, packet, kind, port):
         service, source = port.service, self.source_class(packet)
+        if kind == 'LoadBalancerVIP' and packet.src in service.vips(port.family):
+            # A VIP of the service that another service won: the rules do not say whose it is.
+            own = self.frontend(Packet(packet.source, show_ip(packet.src), show_ip(packet.src),
+                                       packet.proto, packet.sport, packet.dport))
+            if own is None or own[1].service is not service:
+                return Verdict('any', 'source is a VIP that another service has')
         if kind == 'LoadBalancerVIP' and \
                 not service.source_allowed(packet.src, port.family, self.node_addrs):
             return Verdict('drop', 'source-range')
@@ -560,6 +566,8 @@ class State:
             if any(backend in p.udp_backends() for p in same):
                 return 'either'  # an address was taken away from a service that goes on
             return 'new'
+        if hit[1].service.key == old.service.key and hit[1].port != old.port:
+            return 'either'
         return 'keep' if backend in hit[1].udp_backends() else 'new'
 
 
