@@ -276,14 +276,23 @@ static inline uint8_t *write_frame(uint8_t *f, const struct tuple *t)
 	return l4;
 }
 
-static void make_tuple(struct tuple *t, uint32_t flow, bool reply)
+/* The template has ACK; the checksum follows. */
+static void set_tcp_flags(uint8_t *l4, uint8_t flags)
+{
+	uint16_t had = load_u16(l4 + 12);
+
+	l4[13] = flags;
+	csum_adjust(l4 + 16, csum_fold((uint64_t)(uint16_t)~had + load_u16(l4 + 12)));
+}
+
+static void make_tuple(struct tuple *t, uint32_t flow, bool reply, uint16_t first_port)
 {
 	uint8_t f[192];
 
 	*t = (struct tuple){
 		.pod = (uint16_t)(flow / FLOWS_PER_POD),
 		.client = client_of(flow / FLOWS_PER_POD),
-		.port = htons((uint16_t)(32768 + flow % FLOWS_PER_POD)),
+		.port = htons((uint16_t)(first_port + flow % FLOWS_PER_POD)),
 		.reply = reply,
 	};
 	write_frame(f, t);
@@ -295,31 +304,30 @@ static void make_tuple(struct tuple *t, uint32_t flow, bool reply)
 
 static void make_tuples(void)
 {
-	h.tuples = calloc((size_t)h.n_flows * 2, sizeof(*h.tuples));
+	h.tuples = calloc((size_t)h.n_flows * 3, sizeof(*h.tuples));
 	if (h.tuples == NULL)
 		die("memory");
 	make_template(false);
 	make_template(true);
 	for (uint32_t n = 0; n < h.n_flows; n++) {
-		make_tuple(&h.tuples[n], n, false);
-		make_tuple(&h.tuples[h.n_flows + n], n, true);
+		make_tuple(&h.tuples[n], n, false, 32768);
+		make_tuple(&h.tuples[h.n_flows + n], n, true, 32768);
+		make_tuple(&h.tuples[2 * h.n_flows + n], n, false, 4096);
 	}
 }
 
-void harness_fill(uint32_t at)
+static void fill(const uint32_t *order)
 {
 	struct burst *b = &h.w.burst;
 
 	for (uint32_t i = 0; i < BURST; i++) {
-		uint32_t n = h.order[at + i];
+		uint32_t n = order[i];
 		const struct tuple *t = &h.tuples[n];
 		uint8_t *f = h.frames[i] + HEADROOM_MIN;
 		uint8_t *l4 = write_frame(f, t);
 
-		if (__builtin_expect(h.tcp_flags != 0, 0)) {
-			/* The check is for established packets; these only need their flags. */
-			l4[13] = h.tcp_flags;
-		}
+		if (__builtin_expect(h.tcp_flags != 0, 0))
+			set_tcp_flags(l4, h.tcp_flags);
 		b->buf[i] = (void *)(uintptr_t)n;
 		b->data[i] = f;
 		b->len[i] = h.frame_len;
@@ -328,6 +336,22 @@ void harness_fill(uint32_t at)
 	}
 	b->count = BURST;
 	b->to.classify = ~UINT64_C(0) >> (64 - BURST);
+}
+
+void harness_fill(uint32_t at)
+{
+	fill(h.order + at);
+}
+
+void harness_fill_strangers(uint32_t at)
+{
+	uint32_t order[BURST];
+
+	for (uint32_t i = 0; i < BURST; i++)
+		order[i] = 2 * h.n_flows + (at + i) % h.n_flows;
+	h.tcp_flags = h.tcp ? TCP_SYN : 0;
+	fill(order);
+	h.tcp_flags = 0;
 }
 
 /* --- order -------------------------------------------------------------------------------------

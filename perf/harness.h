@@ -50,7 +50,7 @@ struct harness {
 	bool v6, tcp, huge;
 	enum traffic traffic;
 
-	struct tuple *tuples; /* forward, then replies */
+	struct tuple *tuples; /* forward, then replies, then strangers: as forward, other ports */
 	uint32_t *order;      /* tuples in the order they are sent, BURST of one vport at a time */
 	uint32_t n_order;
 
@@ -71,8 +71,10 @@ int harness_init(uint32_t capacity);
 void harness_order(double zipf, uint32_t packets);
 /* Each flow's first packet, in random order. */
 void harness_order_first(void);
-/* Fills the worker's burst with the next BURST packets from at. */
+/* Fills the worker's burst with the next BURST packets of order from at. */
 void harness_fill(uint32_t at);
+/* The same with first packets of strangers, from the at-th on. */
+void harness_fill_strangers(uint32_t at);
 /* Creates all flows and brings them to their established state. */
 void harness_establish(void);
 uint64_t harness_created(void);

@@ -72,8 +72,8 @@ def table(cases):
             continue
         s = r["summary"]
         remark = "noisy" if s["spread_percent"] > 5 else ""
-        rows.append(f'<tr><td>{html.escape(c["name"])}<td class="n">{s["median"]:.1f}'
-            f'<td class="n">{s["min"]:.1f}<td class="n">{s["max"]:.1f}<td class="n">{s["n"]}'
+        rows.append(f'<tr><td>{html.escape(c["name"])}<td class="n">{s["median"]:.4g}'
+            f'<td class="n">{s["min"]:.4g}<td class="n">{s["max"]:.4g}<td class="n">{s["n"]}'
             f'<td>{html.escape(c["unit"])}<td>{remark}</tr>')
     return "\n".join(rows + ["</table>"])
 
