@@ -275,3 +275,13 @@ static void stops_and_every_buffer_is_back(void)
 	CHECK_EQ(rim_stop(lab_rim), 0);
 	lab_rim = NULL;
 }
+
+/* One frame into vport 1; has one come back since? */
+static inline bool probe_returned(uint64_t before)
+{
+	uint8_t frame[64];
+
+	lab_frame(frame, 0, LAB_ETHERTYPE, 0);
+	rim_inject(lab_rim, 1, frame, 64);
+	return lab_vport_rx(1) != before;
+}
