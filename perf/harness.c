@@ -22,7 +22,7 @@ uint64_t harness_random(void)
 	return s;
 }
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
 	fprintf(stderr, "harness: %s\n", what);
 	exit(1);
