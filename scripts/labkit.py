@@ -591,9 +591,11 @@ def start_time(pid):
     try:
         with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as f:
             fields = f.read().rsplit(")", 1)[1].split()
+        # The first thread may be a zombie while others still hold the sockets.
+        threads = len(os.listdir("/proc/%d/task" % pid))
     except (OSError, IndexError):
         return "gone"
-    return "gone" if fields[0] in "ZX" else fields[19]
+    return "gone" if fields[0] in "ZX" and threads == 1 else fields[19]
 
 
 def wait_for(condition, seconds, what):
