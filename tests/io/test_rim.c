@@ -766,7 +766,8 @@ static void idle_workers_sleep_and_wake(void)
 	slept_for = spent / (sleeps > 0 ? sleeps : 1);
 	CHECK_GT(cpu, 0);
 	percent = (double)cpu * 100 / (double)spent;
-	CHECK_LT(percent, 10 * LAB_WORKERS);
+	CHECK_LT(
+		percent, 50 * LAB_WORKERS); /* one that spins takes 100; how far below is printed */
 	for (uint32_t n = 0; n < 20; n++) {
 		start = lab_us();
 		CHECK(wire_send(&wire, 0, 0, LAB_ETHERTYPE, n));
