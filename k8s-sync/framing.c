@@ -404,7 +404,7 @@ static int scan_byte(struct framer *f, struct piece *piece, char c)
 int framer_feed(struct framer *f, const char *data, size_t len, size_t *used)
 {
 	struct piece piece = {.run = data, .p = data, .end = data + len};
-	int rc = 0;
+	int rc = 0, stored;
 
 	while (piece.p < piece.end && rc == 0) {
 		const char *before = piece.p;
@@ -431,13 +431,11 @@ int framer_feed(struct framer *f, const char *data, size_t len, size_t *used)
 				rc = -EMSGSIZE;
 		}
 	}
-	if (rc >= 0) {
-		int stored = flush(f, &piece, piece.p);
-
-		if (stored < 0)
-			rc = stored;
-	}
+	/* Also behind a fault: what stands before it may be too much, and then that came first. */
+	stored = flush(f, &piece, piece.p);
 	*used = (size_t)(piece.p - data);
+	if (stored < 0)
+		return stored;
 	return rc < 0 ? rc : 0;
 }
 
