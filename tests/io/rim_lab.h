@@ -234,7 +234,16 @@ static void lab_port_gone(int port)
 	CHECK_TEXT_(rc == 0, 0, "port %d: %s", port, lab_err.text);
 }
 
-static bool lab_up(int port)
+__attribute__((unused)) static void refuse(struct rim_port_config cfg, const char *text)
+{
+	uint16_t index;
+
+	lab_err.text[0] = '\0';
+	CHECK_LT(rim_port_add(lab(), &cfg, &index, &lab_err), 0);
+	CHECK_HAS(lab_err.text, text);
+}
+
+__attribute__((unused)) static bool lab_up(int port)
 {
 	struct rim_port_info info[RIM_PORTS_MAX];
 	uint32_t n = rim_port_list(lab_rim, info, RIM_PORTS_MAX);
