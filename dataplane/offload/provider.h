@@ -90,12 +90,12 @@ struct offload_provider {
 	int (*insert)(void *arg, const struct offload_rule *rule,
 		const struct offload_dialect *dialect, struct offload_handle **out,
 		struct offload_error *err);
-	/* port: where the rule was made (facts.proxy or the rule's in port, as the dialect has
-	 * it); the provider knows from the handle. */
+	/* The handle knows where the rule was made (facts.proxy or the rule's in port, as the
+	 * dialect has it). 0: the handle is released; else it stays, and may be tried again. */
 	int (*remove)(void *arg, struct offload_handle *handle, struct offload_error *err);
 	int (*query)(void *arg, struct offload_handle *handle, struct offload_count *out,
 		struct offload_error *err);
-	/* Every rule of the port; handles of it are void afterwards. */
+	/* Every rule of the port; handles of it are void afterwards, forget() each. */
 	int (*flush)(void *arg, uint16_t port, struct offload_error *err);
 	/* The last resort when neither remove nor flush work: no packet passes the port. */
 	int (*stop)(void *arg, uint16_t port);
