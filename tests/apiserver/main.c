@@ -44,7 +44,7 @@ static const char usage[] =
 	"  --token-file F           TCP requests must carry this bearer token\n"
 	"  --manifests DIR          serve *.yaml, *.yml and *.json, and follow their changes\n"
 	"  --manifest-defaults      fill defaults into manifests as into objects sent by REST\n"
-	"  --synthetic SPEC         services=N,endpoints=M[,dual=1][,nodes=K]\n"
+	"  --synthetic SPEC         services=N,endpoints=M[,dual=1][,nodes=K][,first=A]\n"
 	"  --without RESOURCE       do not serve a resource, e.g. endpointslices; may be repeated\n"
 	"  --no-watchlist           refuse sendInitialEvents\n"
 	"  --bookmark-interval S    seconds between bookmarks on a watch (60; 0: only at the end)\n"

@@ -52,6 +52,7 @@ struct synthetic {
 	struct standin *si;
 	struct table *services, *slices;
 	unsigned int n_services, n_endpoints, n_nodes;
+	unsigned int first; /* last part of the first service's addresses */
 	bool dual;
 	unsigned char *state; /* of endpoint s * n_endpoints + e */
 	struct churn churn;
@@ -82,9 +83,10 @@ static void print_address(
 		evbuffer_add_printf(out, "10.%u.%u.%u", 128 + node, host >> 8, host & 255);
 }
 
-static void cluster_ip(unsigned int service, bool v6, char *buf, size_t len)
+static void cluster_ip(
+	const struct synthetic *syn, unsigned int service, bool v6, char *buf, size_t len)
 {
-	unsigned int host = service + 16;
+	unsigned int host = service + syn->first;
 
 	if (!v6)
 		snprintf(buf, len, "10.%u.%u.%u", 96 + (host >> 16), (host >> 8) & 255, host & 255);
@@ -105,9 +107,9 @@ static void set_service(struct synthetic *syn, unsigned int s)
 	int n;
 
 	snprintf(name, sizeof(name), "svc-%06u", s);
-	cluster_ip(s, false, v4, sizeof(v4));
+	cluster_ip(syn, s, false, v4, sizeof(v4));
 	if (syn->dual)
-		cluster_ip(s, true, v6, sizeof(v6));
+		cluster_ip(syn, s, true, v6, sizeof(v6));
 	evbuffer_add_printf(buf,
 		",\"name\":\"%s\",\"namespace\":\"" NAMESPACE "\",\"uid\":\"%08x-1000-4000-8000-"
 		"000000000000\",\"creationTimestamp\":\"" CREATED "\",\"labels\":{\"app\":\"%s\"}}"
@@ -409,6 +411,7 @@ static int parse_spec(struct synthetic *syn, const char *spec)
 		if (sscanf(p, "services=%u", &syn->n_services) != 1 &&
 			sscanf(p, "endpoints=%u", &syn->n_endpoints) != 1 &&
 			sscanf(p, "nodes=%u", &syn->n_nodes) != 1 &&
+			sscanf(p, "first=%u", &syn->first) != 1 &&
 			sscanf(p, "dual=%u", &dual) != 1) {
 			note("synthetic spec=%s error=\"unknown part '%s'\"", spec, p);
 			rc = -EINVAL;
@@ -417,11 +420,11 @@ static int parse_spec(struct synthetic *syn, const char *spec)
 	syn->dual = dual;
 	if (!rc &&
 		(!syn->n_services || syn->n_services > 1000000 || !syn->n_endpoints ||
-			!syn->n_nodes || syn->n_nodes > NODES_MAX ||
+			!syn->n_nodes || syn->n_nodes > NODES_MAX || syn->first > 1000000 ||
 			(uint64_t)syn->n_services * syn->n_endpoints >
 				(uint64_t)syn->n_nodes * HOSTS_PER_NODE)) {
-		note("synthetic spec=%s error=\"needs 1..1000000 services, 1..%d nodes, and at most "
-		     "%d endpoints a node\"",
+		note("synthetic spec=%s error=\"needs 1..1000000 services, 1..%d nodes, at most "
+		     "%d endpoints a node, and a first address up to 1000000\"",
 			spec, NODES_MAX, HOSTS_PER_NODE);
 		rc = -EINVAL;
 	}
@@ -435,6 +438,7 @@ int synthetic_open(struct standin *si, const char *spec, struct synthetic **out)
 	syn->si = si;
 	syn->n_endpoints = 3;
 	syn->n_nodes = 16;
+	syn->first = 16;
 	syn->services = &si->store.tables[resource_by_name("services")];
 	syn->slices = &si->store.tables[resource_by_name("endpointslices")];
 	if (parse_spec(syn, spec)) {
