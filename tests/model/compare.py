@@ -451,11 +451,13 @@ def main():
     seeds = a.seed or [1]
     if a.fresh:
         seeds.append(random.SystemRandom().randrange(1, 1 << 40))
-    print('seeds: %s' % ' '.join(map(str, seeds)))
+    print('seeds: %s' % ' '.join(map(str, seeds)), flush=True)
     stats, differences = run(a.harness, seeds, a.cases, a.seconds, a.stop)
+    print('== Model against dataplane, seeds %s' % ' '.join(map(str, seeds)))
     for name, n in sorted(stats.items()):
         print('%-24s %d' % (name, n))
     print('differences: %d' % len(differences))
+    print('==')
     if differences:
         whys = collections.Counter(d.why for d in differences)
         for why, n in whys.most_common():

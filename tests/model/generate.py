@@ -264,6 +264,11 @@ class World:
                 ['192.0.2.0/24'], ['::/0'], ['192.0.2.10/32', '2001:db8:1::10/128'],
                 ['203.0.113.77/24'], ['192.0.2.99/32', '::/0'], [],
             ])
+        elif self.chance(0.2):
+            # Ranges that name the node alone, and a VIP that is bound to it: the one case in which
+            # a source outside of the ranges is let in.
+            spec['loadBalancerSourceRanges'] = ['192.0.2.8/29', '2001:db8:1::10/128']
+            ingress.append({'ip': EXTERNAL[rng.choice(['IPv4', 'IPv6'])][2]})
 
     def spoil_service(self, o):
         rng, spec = self.rng, o['spec']

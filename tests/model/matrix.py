@@ -165,17 +165,18 @@ def main():
                                                             proto, expected, got, said))
                         table[row, name] = expected if got == expected else 'WRONG'
     harness.close()
+    print('== Verdict matrix')
     print_table(table)
     print('%d cells (%d rows, %d endpoint states, 2 families, 3 protocols), %d wrong' % (
         cells, len(ROWS), len(STATES), len(wrong)))
+    print('==')
     for line in wrong[:40]:
         print(line)
     return 1 if wrong else 0
 
 
 def print_table(table):
-    print('Verdict matrix. L: the local endpoint, R: the one on another node, +: the source is '
-          'translated.\nEach cell holds for IPv4 and IPv6, TCP, UDP and SCTP.\n')
+    print('L: the local endpoint, R: the one on another node, +: the source is translated.\nEach cell holds for IPv4 and IPv6, TCP, UDP and SCTP.\n')
     for i, s in enumerate(STATES):
         print('  %2d  %s' % (i + 1, s[0]))
     print('\n%-17s %-8s %-8s' % ('frontend', 'policy', 'source') +
