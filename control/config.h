@@ -172,15 +172,18 @@ struct config_route {
 struct config_api {
 	char *socket;
 	uint32_t socket_mode;
-	char *listen; /* NULL: none */
+	char *socket_group; /* NULL: the process's */
+	char *listen;       /* NULL: none */
 	bool tcp_writable;
 };
 
 struct config_health {
 	char *bind_address; /* NULL: none */
+	char *netns;        /* NULL: the process's own */
 };
 
 struct config_metrics {
+	char *bind_address; /* NULL: none */
 	bool kube_proxy_names;
 };
 
@@ -273,5 +276,7 @@ void config_apply_log(const struct config *c);
 int config_apply_model(const struct config *c, struct model *m);
 /* A port as the rim's wiring takes it, under the given name. NULL when out of memory. */
 struct model_port *config_model_port(const struct config_port *from, const char *name);
+/* NodePorts of the family are served on whatever address it has. */
+bool config_node_ports_any(const struct config *c, enum ip_family f);
 /* Flow timeouts as the dataplane takes them. */
 void config_flow_timeouts(const struct config *c, struct flow_timeouts *out);

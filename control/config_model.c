@@ -233,3 +233,18 @@ int config_apply_model(const struct config *c, struct model *m)
 	}
 	return first;
 }
+
+bool config_node_ports_any(const struct config *c, enum ip_family f)
+{
+	const struct config_prefixes *cidrs = &c->services.node_port_cidrs;
+	bool some = false;
+
+	for (uint32_t i = 0; i < cidrs->n; i++) {
+		if (cidrs->at[i].family != f)
+			continue;
+		if (cidrs->at[i].len == 0)
+			return true;
+		some = true;
+	}
+	return !c->services.node_port_primary && !some;
+}

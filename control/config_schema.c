@@ -535,6 +535,12 @@ const struct config_key config_keys[] = {
 		.offset = AT(api.socket_mode),
 		.def = "0660",
 		.help = "Access mode of the socket, octal."},
+	{.path = "api.socket-group",
+		.type = TYPE_NAME,
+		.offset = AT(api.socket_group),
+		.max = 32,
+		.help = "Group of the socket, which may use it besides the owner. Default: the "
+			"process's."},
 	{.path = "api.listen",
 		.type = TYPE_LISTEN,
 		.offset = AT(api.listen),
@@ -551,13 +557,27 @@ const struct config_key config_keys[] = {
 		.offset = AT(health.bind_address),
 		.def = "0.0.0.0:10256",
 		.help = "Where /healthz and /livez answer as kube-proxy's do, for load balancers "
-			"and the kubelet; [::]:10256 serves both families. An address that is taken "
-			"is tried again. null: nowhere."},
+			"and the kubelet; 0.0.0.0 is every address of both families. An address "
+			"that is taken is tried again. null: nowhere."},
+	{.path = "health.network-namespace",
+		.type = TYPE_FILE,
+		.offset = AT(health.netns),
+		.help = "The network namespace whose addresses this port, healthCheckNodePorts and "
+			"metrics.bind-address are on, as /run/netns/host; needs CAP_SYS_ADMIN. "
+			"Default: the process's own."},
+	{.path = "metrics.bind-address",
+		.type = TYPE_LISTEN,
+		.offset = AT(metrics.bind_address),
+		.help = "Where /metrics (with kube-proxy's names), /healthz, /livez, /readyz and "
+			"/proxyMode answer over TCP, without authentication; kube-proxy has "
+			"127.0.0.1:10249. An address that is taken is tried again. Default: none; "
+			"they are on the API's socket in any case."},
 	{.path = "metrics.kube-proxy-names",
 		.type = TYPE_BOOL,
 		.offset = AT(metrics.kube_proxy_names),
 		.def = "false",
-		.help = "Give the metrics of kube-proxy that exist here under its names, too."},
+		.help = "Give the metrics of kube-proxy that exist here under its names, too; also "
+			"given when metrics.bind-address is set."},
 
 	{.path = "log.level",
 		.type = TYPE_ENUM,

@@ -40,6 +40,7 @@ struct sluiced {
 	struct reconciler *reconciler;
 	struct k8s_sync *sync;
 	struct api *api;
+	const struct svc_domain *domain_told;
 	struct event *step, *neighbour_timer, *rim_timer, *api_ready, *term, *interrupt, *hangup;
 	bool announced;
 };
@@ -130,11 +131,26 @@ static void sync_log(void *arg, int level, const char *event, const char *fmt, .
 /* --- events of the control thread ---------------------------------------------------------------
  */
 
+/* healthCheckNodePorts are where NodePorts are; this thread publishes those. */
+static void tell_node_ports(struct sluiced *s)
+{
+	const struct svc_domain *d =
+		atomic_load_explicit(&rim_dataplane(s->rim)->services, memory_order_relaxed);
+	const bool any[IP_FAMILIES] = {
+		config_node_ports_any(s->cfg, IP_V4), config_node_ports_any(s->cfg, IP_V6)};
+
+	if (s->api == NULL || d == s->domain_told)
+		return;
+	s->domain_told = d;
+	api_set_node_ports(s->api, any, d->node_port_addrs, d->n_node_port_addrs);
+}
+
 static void on_step(evutil_socket_t fd, short what, void *arg)
 {
 	struct sluiced *s = arg;
 	bool more = reconcile_step(s->reconciler);
 
+	tell_node_ports(s);
 	if (!s->announced && reconcile_ready(s->reconciler)) {
 		s->announced = true;
 		LOG_INFO(main, "ready");
@@ -209,6 +225,7 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 	api_set_config(s->api, fresh);
 	config_free(s->cfg);
 	s->cfg = fresh;
+	s->domain_told = NULL;
 	event_active(s->step, EV_TIMEOUT, 0);
 }
 
@@ -343,11 +360,15 @@ static int start_api(struct sluiced *s)
 	struct api_config ac = {
 		.socket = c->socket,
 		.socket_mode = c->socket_mode,
+		.socket_group = c->socket_group,
 		.listen = c->listen,
 		.listen_writable = c->tcp_writable,
+		.health = s->cfg->metrics.bind_address,
+		.netns = s->cfg->health.netns,
 		.proxy_health = s->cfg->health.bind_address,
 		.service_health = true,
-		.kube_proxy_names = s->cfg->metrics.kube_proxy_names,
+		.kube_proxy_names =
+			s->cfg->metrics.kube_proxy_names || s->cfg->metrics.bind_address != NULL,
 	};
 	struct api_error err = {""};
 	int ret = api_start(&deps, &ac, &s->api, &err);

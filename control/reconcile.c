@@ -232,11 +232,25 @@ static bool publish_small(struct reconciler *r, uint64_t now_ns)
 	return more;
 }
 
+static void note_sync(struct reconciler *r, uint64_t took_ns)
+{
+	uint32_t b = 0;
+
+	while (b < RECONCILE_STEP_BUCKETS && took_ns > UINT64_C(1000000) << b)
+		b++;
+	if (b < RECONCILE_STEP_BUCKETS)
+		r->stats.sync_bucket[b]++;
+	r->stats.syncs++;
+	r->stats.sync_ns += took_ns;
+}
+
 static void note_stats(struct reconciler *r, uint64_t start_ns, uint64_t end_ns)
 {
 	pthread_mutex_lock(&r->lock);
 	r->stats.steps++;
 	r->stats.busy_ns += end_ns - start_ns;
+	if (r->stats.events != r->published.events)
+		note_sync(r, end_ns - start_ns);
 	r->stats.ready = r->ready;
 	r->stats.frontends = svc_table_used(r->table);
 	r->stats.backends = backend_used(r->backends);

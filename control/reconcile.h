@@ -72,11 +72,16 @@ bool reconcile_step(struct reconciler *r);
 
 /* --- readers --------------------------------------------------------------------------------- */
 
+/* Of steps by what they took: at most 1, 2, 4, … 16384 ms. */
+#define RECONCILE_STEP_BUCKETS 15
+
 struct reconcile_stats {
 	bool ready; /* the first full state is applied */
 	uint32_t services, svc_ports, frontends, backends, routes[IP_FAMILIES], vports;
 	uint32_t conflicts;     /* frontends that several services claim, now */
 	uint64_t steps, events; /* objects taken from the model */
+	/* Steps that took any, both families in one. */
+	uint64_t syncs, sync_ns, sync_bucket[RECONCILE_STEP_BUCKETS]; /* not cumulative */
 	uint64_t ports_replaced, lists_built, frontends_set, frontends_removed, retired;
 	uint64_t routes_published, errors;
 	uint64_t last_event_ns, max_event_ns, busy_ns;

@@ -27,6 +27,7 @@ const struct http_route api_routes[] = {
 	{"/healthz", HTTP_GET, api_get_livez, HTTP_ROUTE_HEALTH},
 	{"/readyz", HTTP_GET, api_get_readyz, HTTP_ROUTE_HEALTH},
 	{"/metrics", HTTP_GET, api_get_metrics, HTTP_ROUTE_HEALTH},
+	{"/proxyMode", HTTP_GET, api_get_proxy_mode, HTTP_ROUTE_HEALTH},
 	{"/openapi/v3.json", HTTP_GET, api_get_openapi, 0},
 	{"/version", HTTP_GET, api_get_version, 0},
 	{"/api/v1/version", HTTP_GET, api_get_version, 0},
@@ -75,11 +76,31 @@ static void on_done(evutil_socket_t fd, short what, void *arg)
 	api_changes_tick(a);
 }
 
+/* As kube-proxy, which has its metrics there: a port that is taken keeps nobody from running. */
+static void listen_health(struct api *a)
+{
+	int64_t now = api_now_ms();
+	int rc;
+
+	if (a->health_address == NULL || a->health_port != 0 || now < a->health_retry_ms)
+		return;
+	rc = http_listen_tcp(a->http, a->health_address, HTTP_HEALTH, a->netns, &a->health_port);
+	a->health_retry_ms = now + HEALTH_RETRY_MS;
+	if (rc == 0 && a->health_failed)
+		LOG_INFO(api, "listening", "health=%s", a->health_address);
+	else if (rc < 0 && !a->health_failed)
+		LOG_WARN(api, "listen_failed",
+			"reason=FailedToStartMetricServer address=%s error=%s", a->health_address,
+			strerror(-rc));
+	a->health_failed = rc < 0;
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct api *a = arg;
 
 	api_health_tick(a);
+	listen_health(a);
 	proxy_health_tick(a->proxy_health);
 	api_changes_tick(a);
 	api_watches_tick(a);
@@ -113,21 +134,18 @@ static int listen_all(struct api *a, const struct api_config *cfg, struct api_er
 	}
 	if (cfg->listen != NULL) {
 		rc = http_listen_tcp(a->http, cfg->listen,
-			cfg->listen_writable ? HTTP_ADMIN : HTTP_VIEW, &a->listen_port);
+			cfg->listen_writable ? HTTP_ADMIN : HTTP_VIEW, NULL, &a->listen_port);
 		if (rc < 0)
 			return fail(err, rc, "api listener", cfg->listen);
 	}
-	if (cfg->health != NULL) {
-		rc = http_listen_tcp(a->http, cfg->health, HTTP_HEALTH, &a->health_port);
-		if (rc < 0)
-			return fail(err, rc, "health listener", cfg->health);
-	}
-	return rc;
+	listen_health(a);
+	return 0;
 }
 
 static int prepare(struct api *a, const struct api_config *cfg)
 {
 	const struct proxy_health_config health = {.bind_address = cfg->proxy_health,
+		.netns = cfg->netns,
 		.service_ports = cfg->service_health,
 		.metrics = cfg->kube_proxy_names};
 	struct event_config *ec = event_config_new();
@@ -147,6 +165,11 @@ static int prepare(struct api *a, const struct api_config *cfg)
 		return -errno;
 	if (getrandom(&a->boot, sizeof(a->boot), 0) != sizeof(a->boot))
 		return -EIO;
+	a->health_address = cfg->health != NULL ? strdup(cfg->health) : NULL;
+	a->netns = cfg->netns != NULL ? strdup(cfg->netns) : NULL;
+	if ((cfg->health != NULL) != (a->health_address != NULL) ||
+		(cfg->netns != NULL) != (a->netns != NULL))
+		return -ENOMEM;
 	rc = handoff_new(&a->handoff);
 	if (rc < 0)
 		return rc;
@@ -230,6 +253,8 @@ void api_stop(struct api *a)
 	pthread_mutex_destroy(&a->config_lock);
 	free(a->config_json);
 	free(a->node_name);
+	free(a->health_address);
+	free(a->netns);
 	free(a);
 }
 
@@ -241,6 +266,31 @@ int api_control_fd(const struct api *a)
 void api_control_run(struct api *a)
 {
 	handoff_run(a->handoff, CONTROL_JOBS);
+}
+
+void api_set_node_ports(
+	struct api *a, const bool any[IP_FAMILIES], const struct ip_addr *at, uint32_t n)
+{
+	struct api_node_ports *p = &a->node_ports;
+
+	pthread_mutex_lock(&a->config_lock);
+	p->version++;
+	p->n = n < API_NODE_PORTS_MAX ? n : API_NODE_PORTS_MAX;
+	memcpy(p->any, any, sizeof(p->any));
+	memcpy(p->at, at, p->n * sizeof(*at));
+	pthread_mutex_unlock(&a->config_lock);
+}
+
+bool api_node_ports(struct api *a, struct api_node_ports *out)
+{
+	bool newer;
+
+	pthread_mutex_lock(&a->config_lock);
+	newer = out->version != a->node_ports.version;
+	if (newer)
+		*out = a->node_ports;
+	pthread_mutex_unlock(&a->config_lock);
+	return newer;
 }
 
 uint16_t api_listen_port(const struct api *a)

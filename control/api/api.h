@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/ip.h"
+
 struct api;
 struct config;
 struct dataplane;
@@ -41,7 +43,9 @@ struct api_config {
 	const char *socket_group; /* NULL: the process's */
 	const char *listen;       /* "127.0.0.1:8585"; NULL: none */
 	bool listen_writable;     /* else changes go through the socket only */
-	const char *health;       /* "127.0.0.1:9585": health and metrics only; NULL: none */
+	/* "127.0.0.1:10249": health and metrics only; NULL: none. Tried again when it is taken. */
+	const char *health;
+	const char *netns; /* file of the network namespace of health listeners; NULL: ours */
 	/* What kube-proxy has: see control/health/health.h. */
 	const char *proxy_health; /* "0.0.0.0:10256"; NULL: none */
 	bool service_health;      /* healthCheckNodePorts */
@@ -64,6 +68,11 @@ void api_control_run(struct api *a);
 
 /* The configuration that /config shows from now on; copied. */
 void api_set_config(struct api *a, const struct config *cfg);
+/* Where NodePorts are served from now on: any[f]: on all addresses of the family, else on those of
+ * at that are of it. Copied; the first API_NODE_PORTS_MAX. Until then healthCheckNodePorts have no
+ * address. */
+void api_set_node_ports(
+	struct api *a, const bool any[IP_FAMILIES], const struct ip_addr *at, uint32_t n);
 /* The ports that were bound, for listeners on port 0. */
 uint16_t api_listen_port(const struct api *a);
 uint16_t api_health_port(const struct api *a);

@@ -29,6 +29,17 @@ struct proxy_health;
 /* How often watches look for changes, and what is asked of the control thread is checked. */
 #define API_TICK_MS     100
 #define API_BOOKMARK_MS 30000
+/* A health port that is taken is tried again. */
+#define HEALTH_RETRY_MS 1000
+
+/* Where NodePorts are. */
+#define API_NODE_PORTS_MAX 32
+struct api_node_ports {
+	uint64_t version; /* 0: not told yet */
+	bool any[IP_FAMILIES];
+	uint32_t n;
+	struct ip_addr at[API_NODE_PORTS_MAX];
+};
 
 struct api {
 	struct api_deps deps;
@@ -41,6 +52,9 @@ struct api {
 	int stop_fd;
 	struct event *stop_event, *done_event, *tick;
 	uint16_t listen_port, health_port;
+	char *health_address, *netns; /* where health and metrics are to be; NULL: nowhere */
+	bool health_failed;           /* said so already */
+	int64_t health_retry_ms;
 	int64_t started_ms; /* wall clock */
 	uint64_t boot;      /* random; in cursors */
 	uint64_t scanned;   /* flow entries looked at, ever */
@@ -51,7 +65,8 @@ struct api {
 	struct change *changes; /* waiting for the reconciler */
 
 	pthread_mutex_t config_lock;
-	char *config_json, *node_name; /* under config_lock */
+	char *config_json, *node_name; /* under config_lock, as are the next */
+	struct api_node_ports node_ports;
 
 	/* When each worker's heartbeat was last seen to move. */
 	uint64_t beat[WORKERS_MAX];
@@ -101,6 +116,7 @@ void api_get_openapi(struct http_request *req);
 void api_get_livez(struct http_request *req);
 void api_get_readyz(struct http_request *req);
 void api_get_metrics(struct http_request *req);
+void api_get_proxy_mode(struct http_request *req);
 
 void api_flows_fini(struct api *a);
 void api_changes_fini(struct api *a);
@@ -116,6 +132,9 @@ struct health_check {
 };
 
 #define HEALTH_CHECKS_MAX (8 + SOURCES)
+
+/* True: out was not of the present version and is now. */
+bool api_node_ports(struct api *a, struct api_node_ports *out);
 
 void api_health_init(struct api *a);
 void api_health_tick(struct api *a);

@@ -276,6 +276,21 @@ static void answer(struct http_request *req, const char *what, bool live_only)
 		evbuffer_free(out);
 }
 
+/* What tools ask a kube-proxy before they look for its rules. */
+void api_get_proxy_mode(struct http_request *req)
+{
+	struct evbuffer *out;
+
+	if (!api_check_query(req, (const char *const[]){NULL}))
+		return;
+	out = evbuffer_new();
+	if (out != NULL)
+		evbuffer_add_printf(out, "sluice");
+	http_reply(req, out != NULL ? 200 : 503, "text/plain; charset=utf-8", out);
+	if (out != NULL)
+		evbuffer_free(out);
+}
+
 void api_get_livez(struct http_request *req)
 {
 	answer(req, "livez", true);

@@ -39,7 +39,7 @@ struct http_server;
 #define HTTP_SCANS_MAX        8  /* flow scans at once; each gets its slice in turn */
 #define HTTP_CHUNK            (64 * 1024)
 #define HTTP_SLICE_US         500 /* work for one stream before others have their turn */
-#define HTTP_LISTENERS_MAX    4
+#define HTTP_LISTENERS_MAX    32  /* a health port has one for each of the node's addresses */
 
 /* --- requests -------------------------------------------------------------------------------- */
 
@@ -109,8 +109,9 @@ void http_server_free(struct http_server *s);
 enum http_listener_kind {
 	HTTP_ADMIN,  /* may change things */
 	HTTP_VIEW,   /* reads only */
-	HTTP_HEALTH, /* health and metrics only */
-	HTTP_PROBE,  /* the same for one family: an IPv6 address takes no IPv4 */
+	HTTP_HEALTH, /* health and metrics only; 0.0.0.0 is both families, as kube-proxy's is */
+	/* The same for one family, and an address need not be there yet. */
+	HTTP_PROBE,
 };
 
 /* path: removed first when nobody listens on it (-EADDRINUSE when somebody does). group NULL: the
@@ -118,9 +119,10 @@ enum http_listener_kind {
 int http_listen_unix(struct http_server *s, const char *path, uint32_t mode, const char *group,
 	enum http_listener_kind kind);
 /* "127.0.0.1:8585", "[::1]:0". -EPERM for an address that is not loopback, unless kind is
- * HTTP_HEALTH or HTTP_PROBE. *bound, if not NULL, becomes the port. */
-int http_listen_tcp(
-	struct http_server *s, const char *address, enum http_listener_kind kind, uint16_t *bound);
+ * HTTP_HEALTH or HTTP_PROBE. netns is the file of the network namespace to listen in, NULL the
+ * process's own. *bound, if not NULL, becomes the port. */
+int http_listen_tcp(struct http_server *s, const char *address, enum http_listener_kind kind,
+	const char *netns, uint16_t *bound);
 
 const struct http_route_stats *http_route_stats(const struct http_server *s, uint32_t route);
 uint32_t http_connections(const struct http_server *s);

@@ -8,8 +8,10 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,35 +263,100 @@ static int parse_address(
 	return 0;
 }
 
-int http_listen_tcp(
-	struct http_server *s, const char *address, enum http_listener_kind kind, uint16_t *bound)
+/* A namespace is a thread's: this one visits the other and comes back. */
+static int socket_in(const char *netns, int domain)
 {
-	struct sockaddr_storage sa;
-	struct http_listener *l;
-	socklen_t len;
-	const int on = 1, one_family = kind == HTTP_PROBE;
-	bool loopback;
-	int fd, rc;
+	int here, there, fd = -1, rc = 0;
 
-	if (s->n_listeners == HTTP_LISTENERS_MAX)
-		return -ENOSPC;
-	rc = parse_address(address, &sa, &len, &loopback);
-	if (rc < 0)
-		return rc;
-	if (!loopback && kind != HTTP_HEALTH && kind != HTTP_PROBE)
-		return -EPERM;
-	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (netns == NULL) {
+		fd = socket(domain, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		return fd < 0 ? -errno : fd;
+	}
+	here = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	there = open(netns, O_RDONLY | O_CLOEXEC);
+	if (here < 0 || there < 0 || setns(there, CLONE_NEWNET) < 0) {
+		rc = -errno;
+	} else {
+		fd = socket(domain, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		rc = fd < 0 ? -errno : fd;
+		if (setns(here, CLONE_NEWNET) < 0) {
+			rc = -errno;
+			close(fd);
+		}
+	}
+	if (here >= 0)
+		close(here);
+	if (there >= 0)
+		close(there);
+	return rc;
+}
+
+/* 0.0.0.0 becomes ::, which takes IPv4, too. */
+static void widen(struct sockaddr_storage *sa, socklen_t *len)
+{
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)sa;
+	in_port_t port = ((struct sockaddr_in *)sa)->sin_port;
+
+	memset(sa, 0, sizeof(*sa));
+	sin6->sin6_family = AF_INET6;
+	sin6->sin6_port = port;
+	*len = sizeof(*sin6);
+}
+
+static int bind_tcp(struct sockaddr_storage *sa, socklen_t *len, enum http_listener_kind kind,
+	const char *netns)
+{
+	const int on = 1, one_family = kind == HTTP_PROBE;
+	int fd = socket_in(netns, sa->ss_family), rc;
+
 	if (fd < 0)
-		return -errno;
+		return fd;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (sa.ss_family == AF_INET6)
+	if (sa->ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one_family, sizeof(one_family));
-	if (bind(fd, (struct sockaddr *)&sa, len) < 0 || listen(fd, SOMAXCONN) < 0 ||
-		getsockname(fd, (struct sockaddr *)&sa, &len) < 0) {
+	if (kind == HTTP_PROBE)
+		setsockopt(fd, sa->ss_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+			sa->ss_family == AF_INET ? IP_FREEBIND : IPV6_FREEBIND, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)sa, *len) < 0 || listen(fd, SOMAXCONN) < 0 ||
+		getsockname(fd, (struct sockaddr *)sa, len) < 0) {
 		rc = -errno;
 		close(fd);
 		return rc;
 	}
+	return fd;
+}
+
+int http_listen_tcp(struct http_server *s, const char *address, enum http_listener_kind kind,
+	const char *netns, uint16_t *bound)
+{
+	struct sockaddr_storage given, sa;
+	struct http_listener *l;
+	socklen_t given_len, len;
+	bool loopback, wide;
+	int fd, rc;
+
+	if (s->n_listeners == HTTP_LISTENERS_MAX)
+		return -ENOSPC;
+	rc = parse_address(address, &given, &given_len, &loopback);
+	if (rc < 0)
+		return rc;
+	if (!loopback && kind != HTTP_HEALTH && kind != HTTP_PROBE)
+		return -EPERM;
+	sa = given;
+	len = given_len;
+	wide = kind == HTTP_HEALTH && sa.ss_family == AF_INET &&
+		((struct sockaddr_in *)&sa)->sin_addr.s_addr == INADDR_ANY;
+	if (wide)
+		widen(&sa, &len);
+	fd = bind_tcp(&sa, &len, kind, netns);
+	/* A kernel without IPv6. */
+	if (wide && (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)) {
+		sa = given;
+		len = given_len;
+		fd = bind_tcp(&sa, &len, kind, netns);
+	}
+	if (fd < 0)
+		return fd;
 	if (bound != NULL)
 		*bound = ntohs(sa.ss_family == AF_INET ? ((struct sockaddr_in *)&sa)->sin_port
 						       : ((struct sockaddr_in6 *)&sa)->sin6_port);

@@ -34,6 +34,46 @@ void health_decide(const struct health_state *s, enum health_question q, uint32_
 	out->last_updated_wall_ms = good ? s->now_wall_ms : oldest;
 }
 
+static void leave(struct health_waits *list, struct health_wait *w, int f)
+{
+	if (w->in[f])
+		TAILQ_REMOVE(list, w, link[f]);
+	w->in[f] = false;
+}
+
+void health_wait_see(struct health_waits list[IP_FAMILIES], struct health_wait *w,
+	const bool has[IP_FAMILIES], bool pending, uint64_t applied_version, int64_t now_ms)
+{
+	bool other = applied_version != w->applied_version;
+
+	w->applied_version = applied_version;
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		if (!pending || !has[f] || other)
+			leave(&list[f], w, f);
+		if (!pending || !has[f] || w->in[f])
+			continue;
+		w->in[f] = true;
+		w->since_ms[f] = now_ms;
+		TAILQ_INSERT_TAIL(&list[f], w, link[f]);
+	}
+}
+
+void health_wait_forget(struct health_waits list[IP_FAMILIES], struct health_wait *w)
+{
+	for (int f = 0; f < IP_FAMILIES; f++)
+		leave(&list[f], w, f);
+}
+
+int64_t health_waits_age(
+	const struct health_waits *list, enum ip_family f, int64_t not_before_ms, int64_t now_ms)
+{
+	const struct health_wait *oldest = TAILQ_FIRST(list);
+
+	if (oldest == NULL)
+		return 0;
+	return now_ms - (oldest->since_ms[f] > not_before_ms ? oldest->since_ms[f] : not_before_ms);
+}
+
 int64_t health_queue_age(struct health_queue *q, uint64_t taken, uint64_t waiting, int64_t now_ms)
 {
 	if (waiting == 0) {

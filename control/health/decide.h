@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "control/model.h"
 
@@ -42,6 +43,26 @@ struct health_answer {
 /* endpoints counts for HEALTH_SERVICE only. */
 void health_decide(const struct health_state *s, enum health_question q, uint32_t endpoints,
 	struct health_answer *out);
+
+/* Services whose last change is not yet programmed, the oldest first, a list for each family: one
+ * must not hide the other. */
+struct health_wait {
+	TAILQ_ENTRY(health_wait) link[IP_FAMILIES];
+	bool in[IP_FAMILIES];
+	int64_t since_ms[IP_FAMILIES];
+	uint64_t applied_version;
+};
+
+TAILQ_HEAD(health_waits, health_wait);
+
+/* What is now known of a service. A change behind one that was applied begins to wait now; one
+ * that is replaced while it waits has waited since the first. */
+void health_wait_see(struct health_waits list[IP_FAMILIES], struct health_wait *w,
+	const bool has[IP_FAMILIES], bool pending, uint64_t applied_version, int64_t now_ms);
+void health_wait_forget(struct health_waits list[IP_FAMILIES], struct health_wait *w);
+/* How long the oldest has waited, counted from not_before_ms at most; 0: none waits. */
+int64_t health_waits_age(
+	const struct health_waits *list, enum ip_family f, int64_t not_before_ms, int64_t now_ms);
 
 /* The age of the oldest change that waits, from two counters of a queue that is first in, first
  * out: what waited at the mark is done once as many have been taken as waited then. */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,11 +41,10 @@ void health_state_now(struct proxy_health *h, struct health_state *s)
 
 	memset(s, 0, sizeof(*s));
 	s->now_wall_ms = api_wall_ms();
-	/* One queue holds the objects of both families. A control thread that has hung does not
-	 * say how long its queue is. */
+	/* A control thread that has hung does not say what waits. */
 	for (int f = 0; f < IP_FAMILIES; f++) {
-		s->updated_wall_ms[f] = h->updated_wall_ms;
-		s->waiting_ms[f] = silent > HEALTH_OVERDUE_MS ? silent : h->waiting_ms;
+		s->updated_wall_ms[f] = h->updated_wall_ms[f];
+		s->waiting_ms[f] = silent > HEALTH_OVERDUE_MS ? silent : h->waiting_ms[f];
 	}
 	s->workers_turn = s->uplinks_up = true;
 	for (uint32_t i = 0; i < n; i++) {
@@ -58,17 +58,27 @@ void health_state_now(struct proxy_health *h, struct health_state *s)
 
 static void see_queue(struct proxy_health *h)
 {
+	int64_t now = api_now_ms(), other;
 	struct reconcile_stats rs;
-	int64_t now = api_now_ms();
 
 	reconcile_stats(h->api->deps.reconciler, &rs);
-	if (rs.events != h->taken || rs.pending != 0)
-		h->queued_wall_ms = api_wall_ms();
-	h->taken = rs.events;
 	/* Until everything awaited has arrived, changes wait by design. */
-	h->waiting_ms = health_queue_age(&h->queue, rs.events, rs.ready ? rs.pending : 0, now);
-	if (rs.last_applied_ms != 0)
-		h->updated_wall_ms = api_wall_ms() - (now - (int64_t)rs.last_applied_ms);
+	if (!rs.ready)
+		return;
+	if (h->ready_ms == 0)
+		h->ready_ms = now;
+	/* Removed services, nodes, vports: what is in no family's list concerns both. */
+	other = health_queue_age(&h->queue, rs.events, rs.pending, now);
+	if (!TAILQ_EMPTY(&h->waits[IP_V4]) || !TAILQ_EMPTY(&h->waits[IP_V6]))
+		other = 0;
+	for (int i = 0; i < IP_FAMILIES; i++) {
+		enum ip_family f = (enum ip_family)i;
+		int64_t age = health_waits_age(&h->waits[f], f, h->ready_ms, now);
+
+		h->waiting_ms[f] = age > other ? age : other;
+		if (TAILQ_EMPTY(&h->waits[f]) && rs.last_applied_ms != 0)
+			h->updated_wall_ms[f] = api_wall_ms() - (now - h->api->control_seen_ms);
+	}
 }
 
 /* --- answers --------------------------------------------------------------------------------- */
@@ -133,6 +143,12 @@ static const struct http_route main_routes[] = {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+static int copy(char **to, const char *from)
+{
+	*to = from != NULL ? strdup(from) : NULL;
+	return from == NULL || *to != NULL ? 0 : -ENOMEM;
+}
+
 int proxy_health_new(
 	struct api *a, const struct proxy_health_config *cfg, struct proxy_health **out)
 {
@@ -143,17 +159,17 @@ int proxy_health_new(
 	h->api = a;
 	h->service_ports = cfg->service_ports;
 	h->metrics = cfg->metrics;
-	h->updated_wall_ms = h->queued_wall_ms = api_wall_ms();
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		h->updated_wall_ms[f] = h->queued_wall_ms[f] = api_wall_ms();
+		TAILQ_INIT(&h->waits[f]);
+	}
 	h->main.health = h;
 	h->main.wanted = cfg->bind_address != NULL;
 	omap_init(&h->services);
 	TAILQ_INIT(&h->unsettled);
-	if (cfg->bind_address != NULL) {
-		h->bind_address = strdup(cfg->bind_address);
-		if (h->bind_address == NULL) {
-			proxy_health_free(h);
-			return -ENOMEM;
-		}
+	if (copy(&h->bind_address, cfg->bind_address) < 0 || copy(&h->netns, cfg->netns) < 0) {
+		proxy_health_free(h);
+		return -ENOMEM;
 	}
 	*out = h;
 	return 0;
@@ -166,15 +182,18 @@ void proxy_health_free(struct proxy_health *h)
 	health_services_fini(h);
 	health_port_close(&h->main);
 	free(h->bind_address);
+	free(h->netns);
 	free(h);
 }
 
 void proxy_health_tick(struct proxy_health *h)
 {
+	char address[1][HEALTH_ADDRESS_MAX];
+
+	health_services_tick(h);
 	see_queue(h);
-	if (h->main.wanted != 0 && h->main.http == NULL)
-		health_port_open(
-			&h->main, h->bind_address, main_routes, "FailedToStartProxierHealthcheck");
-	if (h->service_ports || h->metrics)
-		health_services_tick(h);
+	if (h->main.wanted == 0 || h->main.http != NULL)
+		return;
+	snprintf(address[0], sizeof(address[0]), "%s", h->bind_address);
+	health_port_open(&h->main, address, 1, main_routes, "FailedToStartProxierHealthcheck");
 }

@@ -4,8 +4,9 @@
 /* What a service proxy owes to others about its health: /healthz and /livez on port 10256, one
  * server for each Service with a healthCheckNodePort, and kube-proxy's metric names.
  *
- * The servers follow the model within API_TICK_MS. An address that is taken is an event in the
- * log and tried again each second; it never keeps the daemon from running. API thread. */
+ * The servers follow the model and the NodePort addresses within API_TICK_MS. An address that is
+ * taken is told once and tried again each second; it never keeps the daemon from running. API
+ * thread. */
 
 #pragma once
 
@@ -17,7 +18,8 @@ struct evbuffer;
 struct proxy_health;
 
 struct proxy_health_config {
-	const char *bind_address; /* copied; NULL: no port 10256 */
+	const char *bind_address; /* copied, as is netns; NULL: no port 10256 */
+	const char *netns;        /* where all of it listens; NULL: the process's own */
 	bool service_ports;       /* serve healthCheckNodePorts */
 	bool metrics;             /* kube-proxy's names in /metrics, too */
 };

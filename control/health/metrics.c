@@ -38,12 +38,13 @@ static void codes(
 				(unsigned long long)answers[i]);
 }
 
-static void times(struct evbuffer *out, const char *name, const char *help, int64_t wall_ms)
+static void times(struct evbuffer *out, const char *name, const char *help,
+	const int64_t wall_ms[IP_FAMILIES])
 {
 	family(out, name, "gauge", help);
 	for (int f = 0; f < IP_FAMILIES; f++)
 		evbuffer_add_printf(out, "kubeproxy_%s{ip_family=\"%s\"} %.3f\n", name,
-			health_family_names[f], (double)wall_ms / 1e3);
+			health_family_names[f], (double)wall_ms[f] / 1e3);
 }
 
 static void put_changes(const struct proxy_health *h, struct evbuffer *out)
@@ -83,6 +84,26 @@ static void put_no_local(const struct proxy_health *h, struct evbuffer *out)
 	}
 }
 
+/* n buckets that are not cumulative; le gives their bounds in seconds. */
+static void histogram(struct evbuffer *out, const char *name, int f, const double *le,
+	const uint64_t *bucket, uint32_t n, uint64_t count, double sum)
+{
+	const char *which = health_family_names[f];
+	uint64_t below = 0;
+
+	for (uint32_t b = 0; b < n; b++) {
+		below += bucket[b];
+		evbuffer_add_printf(out, "kubeproxy_%s_bucket{ip_family=\"%s\",le=\"%g\"} %llu\n",
+			name, which, le[b], (unsigned long long)below);
+	}
+	evbuffer_add_printf(out,
+		"kubeproxy_%s_bucket{ip_family=\"%s\",le=\"+Inf\"} %llu\n"
+		"kubeproxy_%s_sum{ip_family=\"%s\"} %.9g\n"
+		"kubeproxy_%s_count{ip_family=\"%s\"} %llu\n",
+		name, which, (unsigned long long)count, name, which, sum, name, which,
+		(unsigned long long)count);
+}
+
 static void put_programming(const struct proxy_health *h, struct evbuffer *out)
 {
 	static const char name[] = "network_programming_duration_seconds";
@@ -90,22 +111,26 @@ static void put_programming(const struct proxy_health *h, struct evbuffer *out)
 	family(out, name, "histogram", "From the change of an endpoint until it is programmed.");
 	for (int f = 0; f < IP_FAMILIES; f++) {
 		const struct health_histogram *g = &h->programming[f];
-		const char *which = health_family_names[f];
-		uint64_t sum = 0;
 
-		for (uint32_t b = 0; b < HEALTH_BUCKETS; b++) {
-			sum += g->bucket[b];
-			evbuffer_add_printf(out,
-				"kubeproxy_%s_bucket{ip_family=\"%s\",le=\"%g\"} %llu\n", name,
-				which, health_bucket_seconds[b], (unsigned long long)sum);
-		}
-		evbuffer_add_printf(out,
-			"kubeproxy_%s_bucket{ip_family=\"%s\",le=\"+Inf\"} %llu\n"
-			"kubeproxy_%s_sum{ip_family=\"%s\"} %.9g\n"
-			"kubeproxy_%s_count{ip_family=\"%s\"} %llu\n",
-			name, which, (unsigned long long)g->count, name, which, g->sum, name, which,
-			(unsigned long long)g->count);
+		histogram(out, name, f, health_bucket_seconds, g->bucket, HEALTH_BUCKETS, g->count,
+			g->sum);
 	}
+}
+
+/* A step of the reconciler programs both families: its time is that of either's sync. */
+static void put_syncs(const struct proxy_health *h, struct evbuffer *out)
+{
+	static const char name[] = "sync_proxy_rules_duration_seconds";
+	double le[RECONCILE_STEP_BUCKETS];
+	struct reconcile_stats rs;
+
+	for (uint32_t b = 0; b < RECONCILE_STEP_BUCKETS; b++)
+		le[b] = (double)(1u << b) / 1e3;
+	reconcile_stats(h->api->deps.reconciler, &rs);
+	family(out, name, "histogram", "Steps of the reconciler that took in changes.");
+	for (int f = 0; f < IP_FAMILIES; f++)
+		histogram(out, name, f, le, rs.sync_bucket, RECONCILE_STEP_BUCKETS, rs.syncs,
+			(double)rs.sync_ns / 1e9);
 }
 
 void proxy_health_metrics(const struct proxy_health *h, struct evbuffer *out)
@@ -117,6 +142,7 @@ void proxy_health_metrics(const struct proxy_health *h, struct evbuffer *out)
 		"When nothing was left to program, since the epoch.", h->updated_wall_ms);
 	times(out, "sync_proxy_rules_last_queued_timestamp_seconds",
 		"When a change last came, since the epoch.", h->queued_wall_ms);
+	put_syncs(h, out);
 	put_no_local(h, out);
 	put_programming(h, out);
 	codes(out, "proxy_healthz_total", "Answers of /healthz.", h->healthz);

@@ -2,9 +2,9 @@
  * Copyright (c) 2026 The Sluice authors */
 
 /* One HTTP server for each Service with a healthCheckNodePort and each of its families, opened
- * and closed as services change. The model's log of changes is followed, so a tick costs what
- * changed. Servers listen on every address of their family: which addresses NodePorts have is the
- * dataplane's to say, and a probe that gets here came to one of the node's. API thread. */
+ * and closed as services change, on the addresses that have NodePorts. The model's log of changes
+ * is followed, so a tick costs what changed. Which changes still wait to be programmed is kept
+ * here, too. API thread. */
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -22,34 +22,34 @@
 
 /* --- ports ----------------------------------------------------------------------------------- */
 
-bool health_port_open(struct health_port *p, const char *address, const struct http_route *routes,
-	const char *event)
+bool health_port_open(struct health_port *p, const char (*address)[HEALTH_ADDRESS_MAX], uint32_t n,
+	const struct http_route *routes, const char *event)
 {
 	const struct proxy_health *h = p->health;
 	int64_t now = api_now_ms();
+	uint32_t i = 0;
 	int rc;
 
 	if (now < p->retry_ms)
 		return false;
 	rc = http_server_new(h->api->base, routes, p, &p->http);
-	if (rc == 0) {
-		rc = http_listen_tcp(
-			p->http, address, p->service != NULL ? HTTP_PROBE : HTTP_HEALTH, NULL);
-		if (rc < 0) {
-			http_server_free(p->http);
-			p->http = NULL;
-		}
-	}
+	for (; rc == 0 && i < n; i++)
+		rc = http_listen_tcp(p->http, address[i],
+			p->service != NULL ? HTTP_PROBE : HTTP_HEALTH, h->netns, NULL);
 	if (rc == 0) {
 		if (p->failed)
-			LOG_INFO(health, "listening", "address=%s", address);
+			LOG_INFO(health, "listening", "address=%s", address[0]);
 		p->open = p->wanted;
+		p->addrs_version = h->addrs.version;
 		p->failed = false;
 		return true;
 	}
+	/* On all of its addresses or on none: half a port would pass some probes only. */
+	http_server_free(p->http);
+	p->http = NULL;
 	if (!p->failed)
 		LOG_WARN(health, "listen_failed", "reason=%s address=%s service=%s/%s error=%s",
-			event, address, p->service != NULL ? p->service->ns : "",
+			event, address[i > 0 ? i - 1 : 0], p->service != NULL ? p->service->ns : "",
 			p->service != NULL ? p->service->name : "", strerror(-rc));
 	p->failed = true;
 	p->retry_ms = now + HEALTH_RETRY_MS;
@@ -142,6 +142,7 @@ static void forget(struct proxy_health *h, const char *key)
 	if (s == NULL)
 		return;
 	count_out(h, s);
+	health_wait_forget(h->waits, &s->wait);
 	for (int f = 0; f < IP_FAMILIES; f++)
 		health_port_close(&s->port[f]);
 	if (s->unsettled)
@@ -206,9 +207,10 @@ static void follow(struct proxy_health *h, const char *key, const struct model_s
 	const struct model_status *status)
 {
 	bool served = h->service_ports && m->health_check_node_port != 0;
+	bool pending = status->state == MODEL_PENDING, has[IP_FAMILIES];
 	struct health_service *s;
 
-	if (!served && !h->metrics) {
+	if (!served && !h->metrics && !pending) {
 		forget(h, key);
 		return;
 	}
@@ -220,14 +222,17 @@ static void follow(struct proxy_health *h, const char *key, const struct model_s
 	count_out(h, s);
 	for (int i = 0; i < IP_FAMILIES; i++) {
 		enum ip_family f = (enum ip_family)i;
-		bool has = health_service_has(m, f);
-		uint16_t wanted = served && has ? m->health_check_node_port : 0;
+		uint16_t wanted;
 
+		has[f] = health_service_has(m, f);
+		wanted = served && has[f] ? m->health_check_node_port : 0;
+		if (has[f] && s->version != status->version)
+			h->queued_wall_ms[f] = api_wall_ms();
 		if (health_local_endpoints(m, f, &s->endpoints[f]) < 0)
 			h->rescan = true;
-		if (has && m->etp_local)
+		if (has[f] && m->etp_local)
 			s->no_local_external[f] = health_ports_without_local(m, f);
-		if (has && m->itp_local)
+		if (has[f] && m->itp_local)
 			s->no_local_internal[f] = health_ports_without_local(m, f);
 		h->no_local_external[f] += s->no_local_external[f];
 		h->no_local_internal[f] += s->no_local_internal[f];
@@ -237,6 +242,8 @@ static void follow(struct proxy_health *h, const char *key, const struct model_s
 		if (s->port[f].open != wanted)
 			unsettle(h, s);
 	}
+	s->version = status->version;
+	health_wait_see(h->waits, &s->wait, has, pending, status->applied_version, api_now_ms());
 	if (h->metrics)
 		measure(h, s, m, status);
 }
@@ -307,14 +314,38 @@ static void scan(struct proxy_health *h)
 	} while (shown == API_LOCK_BATCH);
 }
 
+/* Where NodePorts of the family are, with a port: none, 0.0.0.0 or ::, or some of the node's. */
+static uint32_t addresses(const struct proxy_health *h, enum ip_family f, uint16_t port,
+	char out[API_NODE_PORTS_MAX][HEALTH_ADDRESS_MAX])
+{
+	char text[IP_TEXT_MAX];
+	uint32_t n = 0;
+
+	if (h->addrs.any[f]) {
+		snprintf(out[0], sizeof(out[0]), f == IP_V4 ? "0.0.0.0:%u" : "[::]:%u", port);
+		return 1;
+	}
+	for (uint32_t i = 0; i < h->addrs.n; i++)
+		if (ip_family(&h->addrs.at[i]) == f)
+			snprintf(out[n++], sizeof(out[0]), f == IP_V4 ? "%s:%u" : "[%s]:%u",
+				ip_format(&h->addrs.at[i], text), port);
+	return n;
+}
+
+static bool is_settled(const struct proxy_health *h, const struct health_port *p)
+{
+	return p->open == p->wanted && (p->open == 0 || p->addrs_version == h->addrs.version);
+}
+
 static void settle(struct proxy_health *h)
 {
+	char address[API_NODE_PORTS_MAX][HEALTH_ADDRESS_MAX];
 	struct health_service *s, *next;
 
 	/* A port that moves from one service to another: close before opening. */
 	TAILQ_FOREACH (s, &h->unsettled, link)
 		for (int f = 0; f < IP_FAMILIES; f++)
-			if (s->port[f].open != s->port[f].wanted)
+			if (!is_settled(h, &s->port[f]))
 				health_port_close(&s->port[f]);
 	for (s = TAILQ_FIRST(&h->unsettled); s != NULL; s = next) {
 		bool done = true;
@@ -322,14 +353,15 @@ static void settle(struct proxy_health *h)
 		next = TAILQ_NEXT(s, link);
 		for (int f = 0; f < IP_FAMILIES; f++) {
 			struct health_port *p = &s->port[f];
-			char address[32];
+			uint32_t n;
 
-			if (p->open == p->wanted)
+			if (is_settled(h, p))
 				continue;
-			snprintf(address, sizeof(address), f == IP_V4 ? "0.0.0.0:%u" : "[::]:%u",
-				p->wanted);
-			done &= health_port_open(
-				p, address, probe_routes, "FailedToStartServiceHealthcheck");
+			n = addresses(h, (enum ip_family)f, p->wanted, address);
+			/* Without an address it is looked at again when there is one. */
+			if (n != 0)
+				done &= health_port_open(p, address, n, probe_routes,
+					"FailedToStartServiceHealthcheck");
 		}
 		if (!done)
 			continue;
@@ -338,11 +370,22 @@ static void settle(struct proxy_health *h)
 	}
 }
 
+static void see_addresses(struct proxy_health *h)
+{
+	struct omap_node *n;
+
+	if (!api_node_ports(h->api, &h->addrs))
+		return;
+	for (n = omap_after(&h->services, NULL); n != NULL; n = omap_next(n))
+		unsettle(h, n->value);
+}
+
 void health_services_tick(struct proxy_health *h)
 {
 	struct model *m = h->api->deps.model;
 	int changes = CHANGES_BATCH;
 
+	see_addresses(h);
 	for (uint32_t i = 0; i < CHANGES_BATCHES && changes == CHANGES_BATCH; i++) {
 		model_read_lock(m);
 		changes = model_changes_each(m, h->version, CHANGES_BATCH, on_change, h);

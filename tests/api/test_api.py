@@ -127,6 +127,10 @@ class Http(Case):
                                ("/api/v1/flows", 404), ("/api/v1/config", 404)):
             a = fixture.request("GET", target, port=fixture.health_port)
             self.assertEqual(a.status, status, target)
+        mode = fixture.request("GET", "/proxyMode", port=fixture.health_port)
+        self.assertEqual((mode.status, mode.body), (200, b"sluice"))
+        self.assertEqual(mode.headers["content-type"], "text/plain; charset=utf-8")
+        self.assertEqual(fixture.get("/proxyMode").body, b"sluice")
 
     def test_connection_cap(self):
         """One hundred idle connections do not keep the next from being answered; those beyond the

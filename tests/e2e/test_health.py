@@ -3,16 +3,20 @@
 # Copyright (c) 2026 The Sluice authors
 """What load balancers ask: port 10256 and healthCheckNodePorts, while services and the node change.
 
-sluiced has a namespace of its own here, so the probes go to its loopback address.
+sluiced has a namespace of its own here; its health ports are in the node's, so that probes go from
+the outside through the dataplane to the node's addresses, as a load balancer's do.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 from e2e import LabCase, main
 
 PORT, NODE_PORT = 32100, 30090
+NODE, NODE6 = "192.0.2.10", "2001:db8:1::10"
 PROBE = """
 import http.client, json, sys
 c = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=3)
@@ -36,12 +40,11 @@ sys.stdin.read()
 
 class Health(LabCase):
     PREFIX = "eh"
-    CONFIG = ("metrics.kube-proxy-names=true",)
-
     @classmethod
     def start(cls):
+        cls.CONFIG = ('metrics.bind-address="127.0.0.1:10249"',
+                      "health.network-namespace=/run/netns/" + cls.lab.ns("host"))
         super().start()
-        cls.lab.sysctl("sluiced", net__ipv6__conf__lo__disable_ipv6=0)
         cls.lab.create("services", {
             "apiVersion": "v1", "kind": "Service",
             "metadata": {"name": "probed", "namespace": "default"},
@@ -88,18 +91,26 @@ class Health(LabCase):
             node["spec"]["taints"] = [{"key": k, "effect": "NoSchedule"} for k in keys]
         self.lab.edit("nodes", "node-1", change)
 
-    def probe(self, port, path="/", method="GET", body="", host="127.0.0.1"):
+    def probe(self, port, path="/", method="GET", body="", to=NODE, by="outside"):
         """(status, headers, text); status 0 when nobody listens."""
-        out = self.lab.run("sluiced", sys.executable, "-c", PROBE, host, str(port), path, method,
-                           body)
+        out = self.lab.run(by, sys.executable, "-c", PROBE, to, str(port), path, method, body)
         self.assertEqual(out.returncode, 0, out.stderr)
         return json.loads(out.stdout)
 
-    def status(self, port, path="/"):
-        return self.probe(port, path)[0]
+    def status(self, port, path="/", **where):
+        return self.probe(port, path, **where)[0]
+
+    def body(self, port, path="/"):
+        return json.loads(self.probe(port, path)[2])
+
+    def reload(self, *overrides):
+        with open(self.lab.path("sluice.yaml"), "w", encoding="utf-8") as f:
+            f.write(self.lab.config(self.CONFIG + overrides))
+        with open(self.lab.path("sluiced.pid"), encoding="utf-8") as f:
+            os.kill(int(f.read().split()[0]), signal.SIGHUP)
 
     def hold(self, port, option=""):
-        holder = subprocess.Popen(self.lab.enter("sluiced") + [sys.executable, "-c", HOLD % option,
+        holder = subprocess.Popen(self.lab.enter("host") + [sys.executable, "-c", HOLD % option,
                                                                str(port)],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                   stderr=subprocess.DEVNULL, text=True)
@@ -123,7 +134,20 @@ class Health(LabCase):
                 "service": {"namespace": "default", "name": "probed"},
                 "localEndpoints": 2, "serviceProxyHealthy": True}, indent="\t"))
         # A service of IPv4 alone has no server for the other family.
-        self.assertEqual(self.probe(PORT, host="::1")[0], 0)
+        self.assertEqual(self.status(PORT, to=NODE6), 0)
+        # Another one on the same port of another address is left alone.
+        self.assertEqual(self.status(PORT, to="127.0.0.1", by="host"), 0)
+
+    def test_the_addresses_are_those_of_nodeports(self):
+        self.addCleanup(self.eventually, lambda: self.status(PORT, to="127.0.0.1", by="host") == 0,
+                        "the loopback address to be left")
+        self.addCleanup(self.reload)
+        self.reload('services.node-port-addresses=["0.0.0.0/0", "::/0"]')
+        self.eventually(lambda: self.status(PORT, to="127.0.0.1", by="host") == 200,
+                        "every address to be served")
+        self.assertEqual(self.status(PORT), 200)
+        self.reload('services.node-port-addresses=["198.51.100.0/24", "2001:db8:1::/64"]')
+        self.eventually(lambda: self.status(PORT) == 0, "an address without NodePorts to be left")
 
     def test_a_service_of_ipv6(self):
         self.lab.create("services", {
@@ -135,22 +159,27 @@ class Health(LabCase):
                      "ports": [{"name": "http", "port": 80, "targetPort": 8080,
                                 "nodePort": NODE_PORT + 2, "protocol": "TCP"}]}})
         self.addCleanup(self.lab.delete, "services", "probed-6")
-        self.eventually(lambda: self.probe(PORT + 2, host="::1")[0] == 503, "the answer")
+        self.eventually(lambda: self.status(PORT + 2, to=NODE6) == 503, "the answer")
         self.assertEqual(self.status(PORT + 2), 0)
         self.lab.delete("services", "probed-6")
-        self.eventually(lambda: self.probe(PORT + 2, host="::1")[0] == 0, "the port to be closed")
+        self.eventually(lambda: self.status(PORT + 2, to=NODE6) == 0, "the port to be closed")
 
     def test_a_port_that_is_taken_does_not_keep_it_from_starting(self):
         self.lab.stop("sluiced", grace=10)
-        said, release = self.hold(
-            10256, "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)")
-        self.assertEqual(said, "held")
+        free = []
+        for port in (10256, 10249):
+            said, release = self.hold(
+                port, "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)")
+            self.assertEqual(said, "held")
+            free.append(release)
         self.lab.start_sluiced(*self.CONFIG)
         self.good(self.lab.http("outside", "192.0.2.10", NODE_PORT, count=5), 5)
-        self.eventually(lambda: "FailedToStartProxierHealthcheck" in self.lab.log("sluiced"),
-                        "the failure in the log")
-        release()
+        for reason in ("FailedToStartProxierHealthcheck", "FailedToStartMetricServer"):
+            self.eventually(lambda r=reason: r in self.lab.log("sluiced"), reason + " in the log")
+        for release in free:
+            release()
         self.eventually(lambda: self.status(10256, "/healthz") == 200, "port 10256")
+        self.eventually(lambda: self.on_metrics_port("/healthz")[0] == 200, "port 10249")
 
     def test_terminating_endpoints_fail_the_probe_while_traffic_flows(self):
         self.set_endpoints("pod-1", terminating=True)
@@ -180,17 +209,36 @@ class Health(LabCase):
         self.eventually(lambda: self.status(PORT + 1) == 200, "the new port")
         self.assertEqual(self.status(PORT), 0)
 
+    def test_a_port_can_move_to_another_service(self):
+        def claim(service):
+            service["metadata"] = {"name": "second", "namespace": "default"}
+            service["spec"].update(clusterIP="10.96.0.91", clusterIPs=["10.96.0.91"],
+                                   ports=[dict(service["spec"]["ports"][0], nodePort=NODE_PORT + 3)])
+            return service
+        status, found = self.lab.apiserver.get(self.lab.object_path("services", "probed"))
+        self.assertEqual(status, 200)
+        self.set_policy("Cluster")
+        self.lab.create("services", claim(found))
+        self.addCleanup(self.lab.delete, "services", "second")
+        self.eventually(lambda: self.status(PORT) == 503, "the answer of the other service")
+        self.assertEqual(self.body(PORT)["service"], {"namespace": "default", "name": "second"})
+
     def test_healthz_and_livez(self):
         status, headers, text = self.probe(10256, "/healthz")
         self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        self.assertEqual(headers["X-Content-Type-Options"], "nosniff")
+        self.assertNotIn("X-Load-Balancing-Endpoint-Weight", headers)
+        # The default, 0.0.0.0:10256, is both families'.
+        self.assertEqual(self.status(10256, "/healthz", to=NODE6), 200)
         body = json.loads(text)
         self.assertEqual((body["healthy"], body["nodeEligible"]), (True, True))
         self.assertEqual(body["lastUpdated"], body["currentTime"])
         self.assertEqual({f: s["healthy"] for f, s in body["status"].items()},
                          {"IPv4": True, "IPv6": True})
-        status, _, text = self.probe(10256, "/livez")
-        self.assertEqual(status, 200)
-        self.assertNotIn("nodeEligible", json.loads(text))
+        self.assertEqual(set(body["status"]["IPv4"]), {"lastUpdated", "healthy"})
+        status, headers, text = self.probe(10256, "/livez")
+        self.assertEqual((status, headers["X-Content-Type-Options"]), (200, "nosniff"))
+        self.assertEqual(set(json.loads(text)), {"lastUpdated", "currentTime", "healthy", "status"})
         self.assertEqual(self.status(10256, "/"), 404)
         self.assertEqual(self.status(10256, "/healthz/more"), 404)
 
@@ -205,8 +253,73 @@ class Health(LabCase):
         self.set_taints("somebody.else/taint")
         self.eventually(lambda: self.status(10256, "/healthz") == 200, "200 of /healthz")
 
+    def set_deletion(self, when):
+        def change(node):
+            node["metadata"].pop("deletionTimestamp", None)
+            if when:
+                node["metadata"]["deletionTimestamp"] = when
+        self.lab.edit("nodes", "node-1", change)
+
+    def test_a_node_that_is_deleted(self):
+        self.addCleanup(self.set_deletion, None)
+        self.set_deletion("2026-01-01T00:00:00Z")
+        self.eventually(lambda: self.status(10256, "/healthz") == 503, "503 of /healthz")
+        self.assertEqual((self.status(10256, "/livez"), self.status(PORT)), (200, 200))
+        self.set_deletion(None)
+        self.eventually(lambda: self.status(10256, "/healthz") == 200, "200 of /healthz")
+
+    def test_a_node_that_is_not_known(self):
+        status, node = self.lab.apiserver.get(self.lab.object_path("nodes", "node-1"))
+        self.assertEqual(status, 200)
+        for key in ("resourceVersion", "uid", "creationTimestamp"):
+            node["metadata"].pop(key, None)
+        self.lab.delete("nodes", "node-1")
+        try:
+            self.eventually(lambda: self.status(10256, "/healthz") == 503, "503 of /healthz")
+            self.assertFalse(self.body(10256, "/healthz")["nodeEligible"])
+            self.assertEqual((self.status(10256, "/livez"), self.status(PORT)), (200, 200))
+        finally:
+            self.lab.create("nodes", node)
+        self.eventually(lambda: self.status(10256, "/healthz") == 200, "200 of /healthz")
+
+    def test_the_api_server_away_is_no_fault_of_the_node(self):
+        self.addCleanup(self.lab.faults.delete, "/_fault")
+        self.lab.faults.post("/_fault", {"fault": "refuse", "running": True})
+        self.eventually(lambda: any("BackOff" == s["phase"] for s in
+                                    self.lab.sluiced.get("/api/v1/overview")[1]["kubernetes"]),
+                        "the connections to be lost")
+        self.assertEqual([self.status(10256, "/healthz"), self.status(10256, "/livez"),
+                          self.status(PORT)], [200, 200, 200])
+
+    def test_healthy_while_starting(self):
+        """Nothing is programmed yet; a kubelet must not restart it for that."""
+        self.addCleanup(self.eventually, lambda: self.status(PORT) == 200, "the service again")
+        self.addCleanup(self.lab.faults.delete, "/_fault")
+        self.lab.faults.post("/_fault", {"fault": "refuse", "running": True})
+        self.lab.start_sluiced(*self.CONFIG, ready=False)
+        self.eventually(lambda: self.status(10256, "/livez", by="host") == 200, "200 of /livez")
+        self.assertEqual(self.status(10256, "/healthz", by="host"), 503)  # no Node object yet
+
+    def test_an_uplink_that_is_down(self):
+        self.addCleanup(self.eventually, lambda: self.status(10256, "/healthz") == 200, "200 again")
+        self.addCleanup(self.lab.ip, "lan", "link set node-1 up")
+        self.lab.ip("lan", "link set node-1 down")
+        self.eventually(lambda: self.status(10256, "/healthz", by="host") == 503, "503 of /healthz")
+        self.assertEqual(self.status(10256, "/livez", by="host"), 200)
+
+    def on_metrics_port(self, path):
+        return self.probe(10249, path, to="127.0.0.1", by="host")
+
     def metrics(self):
-        return self.lab.sluiced.get("/metrics")[1]
+        return self.on_metrics_port("/metrics")[2]
+
+    def test_the_metrics_port_of_kube_proxy(self):
+        self.assertEqual(self.on_metrics_port("/healthz")[::2], [200, "ok"])
+        status, headers, text = self.on_metrics_port("/proxyMode")
+        self.assertEqual((status, text), (200, "sluice"))
+        self.assertEqual(headers["X-Content-Type-Options"], "nosniff")
+        self.assertEqual(self.on_metrics_port("/api/v1/config")[0], 404)
+        self.assertEqual(self.status(10249, "/metrics"), 0)  # of the loopback address alone
 
     def test_metrics_under_the_names_of_kube_proxy(self):
         self.assertEqual(self.status(10256, "/healthz"), 200)
@@ -215,7 +328,9 @@ class Health(LabCase):
         self.eventually(lambda: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv6"}'
                         in self.metrics(), "the time of the last sync")
         text = self.metrics()
-        for name in ("sync_proxy_rules_service_changes_total",
+        for name in ('sync_proxy_rules_duration_seconds_bucket{ip_family="IPv4",le="0.001"}',
+                     'sync_proxy_rules_duration_seconds_bucket{ip_family="IPv6",le="16.384"}',
+                     "sync_proxy_rules_service_changes_total",
                      "sync_proxy_rules_endpoint_changes_total",
                      'sync_proxy_rules_last_queued_timestamp_seconds{ip_family="IPv4"}',
                      'sync_proxy_rules_no_local_endpoints_total{traffic_policy="external",'

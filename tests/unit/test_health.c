@@ -103,6 +103,40 @@ static void a_queue_that_moves_is_never_old(void)
 	CHECK_EQ(health_queue_age(&q, 5019, 1, 70002), 0);
 }
 
+static void what_waits_is_told_a_family(void)
+{
+	static const bool both[IP_FAMILIES] = {true, true}, v6[IP_FAMILIES] = {false, true};
+	struct health_waits list[IP_FAMILIES];
+	struct health_wait a = {0}, b = {0};
+
+	TAILQ_INIT(&list[IP_V4]);
+	TAILQ_INIT(&list[IP_V6]);
+	CHECK_EQ(health_waits_age(&list[IP_V4], IP_V4, 0, 50), 0);
+	health_wait_see(list, &b, v6, true, 0, 100);
+	health_wait_see(list, &a, both, true, 0, 300);
+	CHECK_EQ(health_waits_age(&list[IP_V4], IP_V4, 0, 500), 200);
+	CHECK_EQ(health_waits_age(&list[IP_V6], IP_V6, 0, 500), 400);
+	/* What waited before the start counts from the start. */
+	CHECK_EQ(health_waits_age(&list[IP_V6], IP_V6, 350, 500), 150);
+	/* Changed again while it waits: the first change counts. */
+	health_wait_see(list, &b, v6, true, 0, 450);
+	CHECK_EQ(health_waits_age(&list[IP_V6], IP_V6, 0, 500), 400);
+	/* Applied, and changed since: the new one counts, behind the other. */
+	health_wait_see(list, &b, v6, true, 7, 450);
+	CHECK_EQ(health_waits_age(&list[IP_V6], IP_V6, 0, 500), 200);
+	health_wait_see(list, &a, both, false, 8, 500);
+	CHECK_EQ(health_waits_age(&list[IP_V4], IP_V4, 0, 500), 0);
+	CHECK_EQ(health_waits_age(&list[IP_V6], IP_V6, 0, 500), 50);
+	/* A family that a service loses has nothing to wait for. */
+	health_wait_see(list, &a, both, true, 8, 600);
+	health_wait_see(list, &a, v6, true, 8, 700);
+	CHECK(TAILQ_EMPTY(&list[IP_V4]));
+	health_wait_forget(list, &a);
+	health_wait_forget(list, &b);
+	health_wait_forget(list, &b);
+	CHECK(TAILQ_EMPTY(&list[IP_V6]));
+}
+
 /* "a.b.c.d flags": r ready, t terminating, l on this node, L in the local list. */
 static void add(struct model_backend *b, const char *addr, const char *flags)
 {
@@ -155,5 +189,5 @@ static void families_are_those_of_the_cluster_ips(void)
 
 TEST_SUITE("health", CASE(a_good_node_is_healthy), CASE(a_node_that_goes_takes_no_cluster_traffic),
 	CASE(an_overdue_change_of_either_family_counts), CASE(workers_and_uplinks_count),
-	CASE(a_queue_that_moves_is_never_old), CASE(endpoints_are_counted_once_a_family),
-	CASE(families_are_those_of_the_cluster_ips))
+	CASE(a_queue_that_moves_is_never_old), CASE(what_waits_is_told_a_family),
+	CASE(endpoints_are_counted_once_a_family), CASE(families_are_those_of_the_cluster_ips))
