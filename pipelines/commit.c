@@ -164,7 +164,7 @@ static uint32_t port_candidate(
 }
 
 /* Links the reply key, moving the port until a place is free. 0; -EEXIST: *other is the entry of
- * the same flow, made meanwhile; -ENOSPC; -EADDRINUSE. */
+ * the same flow, made meanwhile; -EBUSY: hardware still has it; -ENOSPC; -EADDRINUSE. */
 static int link_reply(struct worker *w, const struct burst *b, lanes_t i, uint32_t entry,
 	bool *snat, uint32_t *other)
 {
@@ -193,6 +193,9 @@ static int link_reply(struct worker *w, const struct burst *b, lanes_t i, uint32
 				*snat = true;
 			return 0;
 		}
+		/* Another port would do for a translated flow; a plain one is to keep its own. */
+		if (rc == -EBUSY && *snat)
+			continue;
 		if (rc != -EEXIST)
 			return rc;
 		/* The same flow by another worker, or by an earlier lane. */
@@ -224,6 +227,8 @@ static enum drop_reason refusal(int rc)
 {
 	if (rc == -ENOSPC)
 		return DROP_FlowIndexFull;
+	if (rc == -EBUSY)
+		return DROP_FlowInHardware;
 	/* An operator ended the flow by its id before it had begun. */
 	return rc == -ECANCELED ? DROP_FlowInvalidState : DROP_SnatPortExhausted;
 }

@@ -110,6 +110,8 @@ static __attribute__((noinline)) bool flow_unsettled(struct worker *w, struct bu
 		return true;
 	}
 	flow_tcp_advance(m, dir, b->tcp_flags[i]);
+	if (w->offload != NULL && (b->tcp_flags[i] & TCP_CONTROL) != 0)
+		offload_ending(w, b, i);
 	return false;
 }
 
@@ -285,4 +287,6 @@ void stage_flow(struct worker *w, struct burst *b)
 		flow_lanes(w, b, v4, IP_V4);
 	if (v6 != 0)
 		flow_lanes(w, b, v6, IP_V6);
+	if (__builtin_expect(w->offload != NULL, 0))
+		offload_sample(w, b, in & b->to.rewrite);
 }

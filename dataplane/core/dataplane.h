@@ -21,6 +21,7 @@
 #include "core/grace.h"
 #include "core/ip.h"
 #include "core/limits.h"
+#include "core/offload.h"
 #include "core/route.h"
 #include "core/service.h"
 #include "core/spsc.h"
@@ -146,6 +147,7 @@ struct worker_counters {
 	uint64_t stage_packets[STAGES];
 	uint64_t drops[DROP_REASONS];
 	uint64_t snat_ports_tried, snat_port_kept, flows_reselected, held_total, held_high;
+	uint64_t offload_requests, offload_lost; /* to the offload thread; its ring was full */
 	struct vport_counters vport[VPORTS_MAX];
 };
 
@@ -211,7 +213,11 @@ struct worker {
 	const struct worker_io *io;
 	struct frag_table *frags;
 	struct spsc *events; /* of struct worker_event, to control */
-	uint32_t random;     /* xorshift state, never 0 */
+	/* Of struct offload_request, to the offload thread; NULL: off. Set before the worker runs.
+	 */
+	struct spsc *offload;
+	int32_t offload_credit; /* packets until the next nomination */
+	uint32_t random;        /* xorshift state, never 0 */
 	uint32_t reject_tokens;
 	uint32_t reject_refilled_ms;
 	uint32_t held_count;

@@ -5,19 +5,14 @@
  *
  * A pool belongs to one worker, which alone gives and frees its entries. Anybody may kill. A death
  * has three steps, told by flow_meta.bury: the state turns DEAD (0), both keys are unlinked and
- * the grace stamp is written (BURIED), the owner has put the entry on its queue (QUEUED). Nothing
- * here allocates after flow_table_init(). */
+ * the grace stamp is written (BURIED), the owner has put the entry on its queue (QUEUED). The
+ * second step of an entry that hardware may act on is flow_offload.c's. Nothing here allocates
+ * after flow_table_init(). */
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "core/flow_index.h"
-
-enum bury {
-	BURY_NOT,
-	BURY_BURIED,
-	BURY_QUEUED
-};
 
 /* How far ahead of its looks the sweep starts loads. */
 #define SWEEP_AHEAD 8
@@ -57,7 +52,7 @@ static void set_used(struct flow_pool *p, int32_t by)
 /* --- death ------------------------------------------------------------------------------------
  */
 
-static void bury(struct flow_table *t, enum ip_family f, uint32_t entry)
+void flow_bury(struct flow_table *t, enum ip_family f, uint32_t entry)
 {
 	struct flow_half *h = &t->half[f];
 	struct flow_meta *m = flow_meta_of(h, f == IP_V6, entry);
@@ -66,6 +61,15 @@ static void bury(struct flow_table *t, enum ip_family f, uint32_t entry)
 	flow_unlink(t, f, entry, DIR_REPLY);
 	h->cold[entry].dead_stamp = grace_stamp(t->grace);
 	atomic_store_explicit(&m->bury, BURY_BURIED, memory_order_release);
+}
+
+/* Behind the store that made the entry dead. */
+static inline void bury(struct flow_table *t, enum ip_family f, uint32_t entry)
+{
+	if (flow_is_held(&t->half[f], entry))
+		flow_bury_later(t, f, entry);
+	else
+		flow_bury(t, f, entry);
 }
 
 static bool kill_entry(struct flow_table *t, enum ip_family f, uint32_t entry)
@@ -77,7 +81,7 @@ static bool kill_entry(struct flow_table *t, enum ip_family f, uint32_t entry)
 		if (state < FLOW_NEW)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(
-		&m->state, &state, FLOW_DEAD, memory_order_acq_rel, memory_order_relaxed));
+		&m->state, &state, FLOW_DEAD, memory_order_seq_cst, memory_order_relaxed));
 	bury(t, f, entry);
 	return true;
 }
@@ -96,19 +100,10 @@ bool flow_kill(struct flow_table *t, enum ip_family f, uint32_t entry)
 	return true;
 }
 
-/* The four last fields of flow_meta as they lie in its word. */
-union life {
-	struct {
-		uint32_t generation;
-		uint8_t state, flags, bury, zero;
-	};
-	uint64_t word;
-};
-
 bool flow_kill_id(struct flow_table *t, enum ip_family f, uint32_t entry, uint32_t generation)
 {
 	struct flow_meta *m;
-	union life old, new;
+	union flow_life old, new;
 
 	if (entry >= t->half[f].capacity)
 		return false;
@@ -123,7 +118,7 @@ bool flow_kill_id(struct flow_table *t, enum ip_family f, uint32_t entry, uint32
 		new = old;
 		new.state = FLOW_DEAD;
 	} while (!atomic_compare_exchange_weak_explicit(
-		&m->life, &old.word, new.word, memory_order_acq_rel, memory_order_acquire));
+		&m->life, &old.word, new.word, memory_order_seq_cst, memory_order_acquire));
 	bury(t, f, entry);
 	count_killed(t, f, entry);
 	return true;
@@ -136,7 +131,7 @@ static void release_entry(struct flow_half *h, bool v6, struct flow_pool *p, uin
 {
 	struct flow_meta *m = flow_meta_of(h, v6, entry);
 	uint32_t generation = atomic_load_explicit(&m->generation, memory_order_relaxed);
-	union life next = {.generation = generation + 1, .state = FLOW_FREE};
+	union flow_life next = {.generation = generation + 1, .state = FLOW_FREE};
 
 	/* One store: nobody sees the old generation with a live state again. */
 	atomic_store_explicit(&m->life, next.word, memory_order_release);
@@ -157,6 +152,16 @@ static void queue_dead(struct flow_half *h, bool v6, struct flow_pool *p, uint32
 	else
 		h->cold[p->dead_tail].next_free = entry;
 	p->dead_tail = entry;
+}
+
+/* Dead by the owner's hand just now, or by another's before: on the queue as soon as it is buried.
+ */
+static inline void queue_buried(struct flow_half *h, bool v6, struct flow_pool *p, uint32_t entry)
+{
+	struct flow_meta *m = flow_meta_of(h, v6, entry);
+
+	if (atomic_load_explicit(&m->bury, memory_order_acquire) == BURY_BURIED)
+		queue_dead(h, v6, p, entry);
 }
 
 static void free_dead(struct flow_table *t, bool v6, struct flow_pool *p)
@@ -191,7 +196,7 @@ static void reclaim(struct flow_table *t, enum ip_family f, struct flow_pool *p)
 		if (atomic_load_explicit(&m->state, memory_order_relaxed) != FLOW_NEW ||
 			!kill_entry(t, f, entry))
 			continue;
-		queue_dead(h, f == IP_V6, p, entry);
+		queue_buried(h, f == IP_V6, p, entry);
 		count(&p->stats.reclaimed);
 		killed++;
 	}
@@ -223,6 +228,19 @@ static void prefetch_next(struct flow_half *h, bool v6, struct flow_pool *p)
 	__builtin_prefetch(&h->cold[entry], 1);
 }
 
+/* The offload thread may be reading the words, and takes back what it wrote for the life before
+ * when it sees this one's generation. */
+static void clear_cold(struct flow_cold *c, uint32_t now_ms)
+{
+	c->next_free = c->dead_stamp = 0;
+	c->created_ms = now_ms;
+	c->svc_port_id = 0;
+	c->in_vport[0] = c->in_vport[1] = 0;
+	atomic_store_explicit(&c->offload[0], 0, memory_order_relaxed);
+	atomic_store_explicit(&c->offload[1], 0, memory_order_relaxed);
+	c->held_next = 0;
+}
+
 /* All but generation and state, which others read at any time. */
 static void clear_entry(struct flow_half *h, bool v6, uint32_t entry, uint32_t now_ms)
 {
@@ -232,7 +250,7 @@ static void clear_entry(struct flow_half *h, bool v6, uint32_t entry, uint32_t n
 	memset(m, 0, offsetof(struct flow_meta, life));
 	memset((char *)m + sizeof(*m), 0, size - sizeof(*m));
 	m->last_seen = now_ms;
-	h->cold[entry] = (struct flow_cold){.created_ms = now_ms};
+	clear_cold(&h->cold[entry], now_ms);
 }
 
 uint32_t flow_alloc(struct flow_table *t, enum ip_family f, uint32_t worker, uint32_t now_ms)
@@ -305,8 +323,7 @@ FLOW_INLINE bool sweep_look(struct flow_half *h, bool v6, struct flow_pool *p, u
 	if (state == FLOW_FREE)
 		return false;
 	if (state == FLOW_DEAD) {
-		if (atomic_load_explicit(&m->bury, memory_order_acquire) == BURY_BURIED)
-			queue_dead(h, v6, p, entry);
+		queue_buried(h, v6, p, entry);
 		return false;
 	}
 	/* Another worker's clock may be ahead of ours. */
@@ -341,7 +358,7 @@ FLOW_INLINE uint32_t sweep_pool(struct flow_table *t, bool v6, struct flow_pool 
 	for (uint32_t n = 0; n < n_expired; n++) {
 		if (!kill_entry(t, v6 ? IP_V6 : IP_V4, expired[n]))
 			continue;
-		queue_dead(h, v6, p, expired[n]);
+		queue_buried(h, v6, p, expired[n]);
 		count(&p->stats.expired);
 		killed++;
 	}
@@ -429,7 +446,7 @@ int flow_read(struct flow_table *t, enum ip_family f, uint32_t entry, struct flo
 	struct flow_half *h = &t->half[f];
 	struct flow6 copy6;
 	struct flow4 copy4;
-	union life before, after;
+	union flow_life before, after;
 	struct flow_meta *m;
 
 	if (entry >= h->capacity)

@@ -119,10 +119,10 @@ struct flow_cold {
 	uint32_t next_free;  /* owner's free list */
 	uint32_t dead_stamp; /* grace stamp of its death */
 	uint32_t created_ms;
-	uint32_t svc_port_id; /* 0 none */
-	uint16_t in_vport[2]; /* where each direction came from; [DIR_REPLY] 0 until seen */
-	uint32_t offload[2];  /* state of each direction in hardware */
-	uint32_t reserved;
+	uint32_t svc_port_id;        /* 0 none */
+	uint16_t in_vport[2];        /* where each direction came from; [DIR_REPLY] 0 until seen */
+	_Atomic uint32_t offload[2]; /* of each direction (offload.h); 0: software */
+	uint32_t held_next;          /* list of the dead that hardware still knows, entry + 1 */
 };
 
 _Static_assert(sizeof(struct flow_cold) == 32, "two a line");
@@ -208,7 +208,8 @@ void flow_close(struct flow_meta *m);
 /* A free entry of this worker's pool, or FLOW_NONE (counted full; unreplied entries were marked
  * for reclaim so that a later call succeeds). It is all zero but for last_seen, created_ms and
  * generation. The caller fills key[], meta and cold, state last, then links: reply key first, then
- * forward key. While the first link is refused (-EEXIST), the key may be changed and tried again.
+ * forward key. While the first link is refused (-EEXIST, -EBUSY), the key may be changed and tried
+ * again.
  * After one key is linked flow_kill is the only way back. */
 uint32_t flow_alloc(struct flow_table *t, enum ip_family f, uint32_t worker, uint32_t now_ms);
 /* Gives back an entry that was never linked. Nothing happens if it was killed by its id
@@ -216,9 +217,9 @@ uint32_t flow_alloc(struct flow_table *t, enum ip_family f, uint32_t worker, uin
 void flow_unalloc(struct flow_table *t, enum ip_family f, uint32_t worker, uint32_t entry);
 
 /* Links key[dir] of the entry. 0; -EEXIST: the key is there, *other = its entry << 1 | direction;
- * -ENOSPC: the chain is at its bound or overflow buckets are out; -ECANCELED: the entry was
- * killed by its id meanwhile. The insert without overwrite is the reservation of a source-NAT
- * port. */
+ * -EBUSY: its flow has ended, but hardware may still act on it; -ENOSPC: the chain is at its bound
+ * or overflow buckets are out; -ECANCELED: the entry was killed by its id meanwhile. The insert
+ * without overwrite is the reservation of a source-NAT port. */
 int flow_link(
 	struct flow_table *t, enum ip_family f, uint32_t entry, enum lane_dir dir, uint32_t *other);
 void flow_unlink(struct flow_table *t, enum ip_family f, uint32_t entry, enum lane_dir dir);
@@ -227,7 +228,8 @@ void flow_prefetch4(const struct flow_table *t, const struct flow_key4 *k);
 void flow_prefetch6(const struct flow_table *t, const struct flow_key6 *k);
 
 /* Any thread: the caller whose compare-and-swap turns the state to DEAD unlinks both keys and
- * stamps the entry. False if somebody else did. Callers that hold only an id pass its generation
+ * stamps the entry, or leaves both to the offload thread when hardware may still act on the flow.
+ * False if somebody else did. Callers that hold only an id pass its generation
  * through flow_kill_id. */
 bool flow_kill(struct flow_table *t, enum ip_family f, uint32_t entry);
 bool flow_kill_id(struct flow_table *t, enum ip_family f, uint32_t entry, uint32_t generation);
@@ -238,6 +240,32 @@ bool flow_kill_id(struct flow_table *t, enum ip_family f, uint32_t entry, uint32
  * line read for nothing costs as much as a packet. Returns entries killed. */
 uint32_t flow_sweep(struct flow_table *t, uint32_t worker, uint32_t now_ms,
 	const struct flow_timeouts *timeouts);
+
+/* --- hardware (flow_offload.c) --------------------------------------------------------------
+ *
+ * The offload thread is the only writer of the words in flow_cold.offload, but for the creator of
+ * an entry, who clears them. While one says that hardware may act (offload_busy()), the entry is
+ * held: whoever kills it leaves both keys linked, so that neither the tuple nor a source-NAT port
+ * is given again, and puts it on a list for the offload thread, which buries it when the rules are
+ * gone. */
+
+/* Makes a direction busy with word. False when the entry is not this generation's or not live:
+ * then nothing is held. */
+bool flow_hold(struct flow_table *t, enum ip_family f, uint32_t entry, uint32_t generation,
+	enum lane_dir dir, uint32_t word);
+/* From one busy word to another. */
+void flow_hold_word(
+	struct flow_table *t, enum ip_family f, uint32_t entry, enum lane_dir dir, uint32_t word);
+/* From a busy word to one that is not. A dead entry that flow_held_take() gave is buried with its
+ * last direction. */
+void flow_let_go(
+	struct flow_table *t, enum ip_family f, uint32_t entry, enum lane_dir dir, uint32_t word);
+/* Writes a word that is not busy over another such one, while the entry is this generation's. */
+void flow_note(struct flow_table *t, enum ip_family f, uint32_t entry, uint32_t generation,
+	enum lane_dir dir, uint32_t word);
+/* One entry that died while it was held, or FLOW_NONE. When nothing holds it any more, it is
+ * buried by this call; otherwise by the flow_let_go() that ends it. */
+uint32_t flow_held_take(struct flow_table *t, enum ip_family f);
 
 /* --- reading by other threads ----------------------------------------------------------------- */
 

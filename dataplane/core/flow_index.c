@@ -130,10 +130,12 @@ FLOW_INLINE int link_locked(struct flow_table *t, struct flow_half *h, bool v6,
 	if (w.found != NULL) {
 		const struct flow_meta *have = flow_meta_of(h, v6, w.slot >> 1);
 
-		if (atomic_load_explicit(&have->state, memory_order_relaxed) != FLOW_DEAD) {
+		if (atomic_load_explicit(&have->state, memory_order_acquire) != FLOW_DEAD) {
 			*other = w.slot;
 			return -EEXIST;
 		}
+		if (flow_is_held(h, w.slot >> 1))
+			return -EBUSY;
 		/* Its killer is about to unlink it and looks for its own slot only. */
 		place(w.found, w.found_at, tag, slot);
 		return 0;

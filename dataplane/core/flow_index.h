@@ -22,6 +22,7 @@
 
 #include "core/flow.h"
 #include "core/flow_hash.h"
+#include "core/offload.h"
 #include "core/simd.h"
 
 #define BUCKET_SLOTS 8
@@ -72,6 +73,7 @@ struct flow_half {
 	uint32_t capacity;
 	uint32_t per_worker;
 	struct flow_pool *pools; /* [workers] */
+	_Atomic uint32_t held;   /* list through cold.held_next, entry + 1 */
 	struct overflow_pool pool __attribute__((aligned(64)));
 };
 
@@ -144,6 +146,18 @@ FLOW_INLINE struct flow_bucket *flow_bucket_next(
 	return next == 0 ? NULL : &h->overflow[next - 1];
 }
 
+/* May hardware act on this entry? Asked by whoever found it dead: sequentially consistent with
+ * flow_hold(), which makes it busy first and looks whether it lives second. */
+FLOW_INLINE bool flow_is_held(const struct flow_half *h, uint32_t entry)
+{
+	struct flow_cold *c = &h->cold[entry];
+	uint32_t forward = atomic_load_explicit(&c->offload[0], memory_order_seq_cst);
+
+	return __builtin_expect(offload_busy(forward) ||
+			offload_busy(atomic_load_explicit(&c->offload[1], memory_order_seq_cst)),
+		0);
+}
+
 /* The live slot with this key, or FLOW_NONE; lock-free. */
 FLOW_INLINE uint32_t flow_find(const struct flow_half *h, bool v6, uint64_t hash, const void *key)
 {
@@ -162,6 +176,29 @@ FLOW_INLINE uint32_t flow_find(const struct flow_half *h, bool v6, uint64_t hash
 	}
 	return FLOW_NONE;
 }
+
+/* The four last fields of flow_meta as they lie in its word. */
+union flow_life {
+	struct {
+		uint32_t generation;
+		uint8_t state, flags, bury, zero;
+	};
+	uint64_t word;
+};
+
+/* How far the death of an entry is (flow_meta.bury). */
+enum flow_bury {
+	BURY_NOT,
+	BURY_HELD,   /* hardware may act on it: keys linked, on the list of the held */
+	BURY_TAKEN,  /* from that list by the offload thread, which will bury it */
+	BURY_BURIED, /* keys unlinked, grace stamp written */
+	BURY_QUEUED, /* on the owner's queue */
+};
+
+/* Unlinks both keys of a dead entry and stamps it. */
+void flow_bury(struct flow_table *t, enum ip_family f, uint32_t entry);
+/* Puts a dead entry that hardware may act on onto the list of the held. */
+void flow_bury_later(struct flow_table *t, enum ip_family f, uint32_t entry);
 
 int flow_index_init(struct flow_table *t, enum ip_family f, uint32_t buckets);
 void flow_index_fini(struct flow_table *t, enum ip_family f);

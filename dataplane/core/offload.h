@@ -5,11 +5,12 @@
  * per direction.
  *
  * A worker only writes a request; the offload thread (dataplane/offload/) decides and is the only
- * one that moves a direction's state, but for the two moves named below. Hardware is a cache of
- * software's decisions: losing every request costs speed, never a packet. */
+ * one that moves a direction's state. Hardware is a cache of software's decisions: losing every
+ * request costs speed, never a packet. */
 
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum offload_reason {
@@ -23,24 +24,61 @@ enum offload_reason {
 extern const char *const offload_reason_names[OFFLOAD_REASONS];
 extern const char *const offload_reason_texts[OFFLOAD_REASONS];
 
-/* Of one direction. Software and dead directions hold nothing in hardware; an entry with any
- * other is not freed, nor its keys reused. */
+/* Of one direction. From PENDING on hardware may act: the entry is held, neither freed nor its
+ * keys given again (flow_hold() in flow.h). */
 enum offload_state {
 	OFFLOAD_SOFTWARE,
-	OFFLOAD_QUEUED,   /* worker's move: a request is on its way */
+	OFFLOAD_QUEUED,   /* chosen, waits for its turn */
 	OFFLOAD_PENDING,  /* the insert runs */
 	OFFLOAD_HARDWARE, /* a rule carries it */
 	OFFLOAD_REVOKING, /* the rule may still act */
-	OFFLOAD_DEAD, /* the rule is gone; owner's move back to SOFTWARE, or the entry is freed */
 	OFFLOAD_STATES
 };
 
 const char *offload_state_name(enum offload_state s);
 
+/* The word of a direction: state, why it is not in hardware, since when. All bits 0: software,
+ * and nobody asked for more. */
+static inline uint32_t offload_word(
+	enum offload_state state, enum offload_reason reason, uint32_t now_ms)
+{
+	return (uint32_t)state | (uint32_t)reason << 3 | (now_ms & ~UINT32_C(0xff));
+}
+
+static inline enum offload_state offload_word_state(uint32_t word)
+{
+	return (enum offload_state)(word & 7);
+}
+
+static inline enum offload_reason offload_word_reason(uint32_t word)
+{
+	return (enum offload_reason)(word >> 3 & 31);
+}
+
+/* Of the worker's clock, to a quarter of a second. */
+static inline uint32_t offload_word_since(uint32_t word)
+{
+	return word & ~UINT32_C(0xff);
+}
+
+static inline bool offload_busy(uint32_t word)
+{
+	return (word & 7) >= OFFLOAD_PENDING;
+}
+
+_Static_assert(OFFLOAD_STATES <= 8 && OFFLOAD_REASONS <= 32, "one byte of the word");
+
 enum offload_request_kind {
 	OFFLOAD_NOMINATE, /* a packet of the flow went through a worker */
-	OFFLOAD_ENDING,   /* FIN or RST was seen, or the entry is dead: no rule may outlive this */
+	OFFLOAD_EXCLUDE,  /* one that hardware could not have carried; len: enum offload_reason */
+	OFFLOAD_ENDING, /* FIN, RST or SYN was seen: the rules must go. A death needs no request */
 };
+
+/* Requests that may wait. At one packet in 64, a worker of 16 million packets a second fills this
+ * in 65 ms; the offload thread looks every 10. */
+#define OFFLOAD_REQUESTS_MAX 16384
+/* A worker nominates one packet in so many. */
+#define OFFLOAD_SAMPLE 64
 
 /* A worker asks with ids only: the flow is read again when its turn comes. */
 struct offload_request {

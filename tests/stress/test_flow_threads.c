@@ -2,16 +2,19 @@
  * Copyright (c) 2026 The Sluice authors */
 
 /* The flow table under two workers that insert, look up, advance, kill and sweep, a reader that
- * only looks up, and control, which reads by copy, kills by id and ends grace periods. The table
+ * only looks up, an offload thread that holds entries as if hardware acted on them, and control,
+ * which reads by copy, kills by id and ends grace periods. The table
  * is small and its buckets few, so that chains grow and shrink and entries are reused all the
  * time.
  *
  * Checked: what a lookup finds carries the key looked for; a linked reply key belongs to no other
- * live flow; a copied view is of one flow; in the end every entry and overflow bucket is back. */
+ * live or held flow; what is held is not reused; a copied view is of one flow; in the end every
+ * entry and overflow bucket is back. */
 
 #include <errno.h>
 #include <sched.h>
 
+#include "core/offload.h"
 #include "stress/quiesce.h"
 #include "unit/flow_fixture.h"
 #include "unit/harness.h"
@@ -28,6 +31,8 @@ struct shared {
 	_Atomic uint32_t now;
 	/* Entry << 32 | generation that linked the reply key last, + 1. */
 	_Atomic uint64_t claim[IP_FAMILIES][KEYS];
+	/* Generation that hardware has of an entry, + 1. */
+	_Atomic uint32_t held[IP_FAMILIES][CAPACITY];
 };
 
 struct thread {
@@ -109,6 +114,9 @@ static void claim(struct thread *th, enum ip_family f, uint32_t entry, uint32_t 
 		atomic_load(&m->generation) == (uint32_t)old)
 		fault(&th->s->q, "reply key %u given twice: entries %u and %u", n,
 			(uint32_t)(old >> 32), entry);
+	if (atomic_load(&th->s->held[f][old >> 32]) == (uint32_t)old + 1)
+		fault(&th->s->q, "reply key %u of entry %u given while held", n,
+			(uint32_t)(old >> 32));
 }
 
 static void set_reply(struct shared *s, enum ip_family f, uint32_t entry, uint32_t n)
@@ -189,6 +197,79 @@ static void *worker(void *arg)
 	return NULL;
 }
 
+/* --- hardware ----------------------------------------------------------------------------------
+ */
+
+#define HOLDS 64
+
+struct hold {
+	enum ip_family f;
+	uint32_t entry, generation, turns;
+	bool used;
+};
+
+struct hardware {
+	struct shared *s;
+	uint64_t random, holds, deaths;
+	struct hold at[HOLDS];
+	pthread_t pthread;
+};
+
+static struct hardware hw;
+
+static void let_go(struct hold *h)
+{
+	struct shared *s = hw.s;
+	struct flow_meta *m = flow_meta(s->t, h->f, h->entry);
+
+	if (atomic_load(&m->generation) != h->generation || atomic_load(&m->state) == FLOW_FREE)
+		fault(&s->q, "entry %u was reused while held", h->entry);
+	atomic_store(&s->held[h->f][h->entry], 0);
+	flow_let_go(s->t, h->f, h->entry, DIR_FORWARD, 0);
+	flow_let_go(s->t, h->f, h->entry, DIR_REPLY, 0);
+	h->used = false;
+}
+
+static void take_hold(struct hold *h)
+{
+	struct shared *s = hw.s;
+	uint32_t word = OFFLOAD_HARDWARE;
+
+	h->f = test_rand_r(&hw.random) & 1 ? IP_V6 : IP_V4;
+	h->entry = (uint32_t)(test_rand_r(&hw.random) % flow_capacity(s->t, h->f));
+	h->turns = (uint32_t)(test_rand_r(&hw.random) % 64);
+	h->generation = atomic_load(&flow_meta(s->t, h->f, h->entry)->generation);
+	if (atomic_load(&s->held[h->f][h->entry]) != 0 ||
+		!flow_hold(s->t, h->f, h->entry, h->generation, DIR_FORWARD, word))
+		return;
+	/* Marked between the two: from here on the key may not be given. */
+	atomic_store(&s->held[h->f][h->entry], h->generation + 1);
+	h->used = true;
+	hw.holds++;
+	/* It may have died meanwhile. */
+	flow_hold(s->t, h->f, h->entry, h->generation, DIR_REPLY, word);
+}
+
+static void *hardware(void *arg)
+{
+	while (!atomic_load_explicit(&hw.s->q.stop, memory_order_relaxed)) {
+		for (uint32_t i = 0; i < HOLDS; i++) {
+			if (!hw.at[i].used)
+				take_hold(&hw.at[i]);
+			else if (hw.at[i].turns-- == 0)
+				let_go(&hw.at[i]);
+		}
+		for (int f = 0; f < IP_FAMILIES; f++)
+			while (flow_held_take(hw.s->t, f) != FLOW_NONE)
+				hw.deaths++;
+		sched_yield();
+	}
+	for (uint32_t i = 0; i < HOLDS; i++)
+		if (hw.at[i].used)
+			let_go(&hw.at[i]);
+	return NULL;
+}
+
 /* A view must be of one flow: its two keys were never made together but by one insert. */
 static void read_some(struct shared *s, uint64_t *random, uint64_t *views)
 {
@@ -211,9 +292,12 @@ static void check_all_returned(struct shared *s)
 {
 	uint32_t buckets, overflow, total;
 
-	for (int f = 0; f < IP_FAMILIES; f++)
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		while (flow_held_take(s->t, f) != FLOW_NONE)
+			;
 		for (uint32_t e = 0; e < flow_capacity(s->t, f); e++)
 			flow_kill(s->t, f, e);
+	}
 	for (uint32_t i = 0; i < 3 * CAPACITY; i++) {
 		fixture_grace(&s->q.grace);
 		for (uint32_t w = 0; w < WORKERS; w++)
@@ -249,6 +333,9 @@ static void workers_and_control(void)
 		threads[i].random = test_rand();
 		REQUIRE_EQ(pthread_create(&threads[i].pthread, NULL, worker, &threads[i]), 0);
 	}
+	hw.s = s;
+	hw.random = test_rand();
+	REQUIRE_EQ(pthread_create(&hw.pthread, NULL, hardware, NULL), 0);
 	while (stress_now() < end) {
 		for (int i = 0; i < 50; i++)
 			read_some(s, &random, &views);
@@ -258,6 +345,7 @@ static void workers_and_control(void)
 	atomic_store(&s->q.stop, true);
 	for (uint32_t i = 0; i < THREADS; i++)
 		pthread_join(threads[i].pthread, NULL);
+	pthread_join(hw.pthread, NULL);
 	if (s->q.open)
 		quiesce_poll(&s->q);
 	check_all_returned(s);
@@ -270,7 +358,11 @@ static void workers_and_control(void)
 		if (i < WORKERS)
 			CHECK_GT(threads[i].linked, 100);
 	}
-	printf("%" PRIu64 " grace periods, %" PRIu64 " views\n", periods, views);
+	printf("%" PRIu64 " grace periods, %" PRIu64 " views, %" PRIu64 " holds, %" PRIu64
+	       " deaths while held\n",
+		periods, views, hw.holds, hw.deaths);
+	CHECK_GT(hw.holds, 100);
+	CHECK_GT(hw.deaths, 10);
 	CHECK_GT(periods, 10);
 	CHECK_GT(views, 100);
 	CHECK_EQ(atomic_load(&s->q.faults), 0);
