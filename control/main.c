@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/api/api.h"
 #include "control/config.h"
+#include "control/instance.h"
 #include "control/log.h"
 #include "control/model.h"
 #include "control/neighbours.h"
@@ -27,6 +29,8 @@
 #define RIM_POLL_MS       100
 #define NEIGHBOUR_POLL_MS 2
 #define DRAIN_MS          2000
+/* How long one that ends may keep us waiting: its drain, and some for its ports. */
+#define CLAIM_S 10
 
 struct sluiced {
 	const char *path;
@@ -42,6 +46,7 @@ struct sluiced {
 	struct api *api;
 	const struct svc_domain *domain_told;
 	struct event *step, *neighbour_timer, *rim_timer, *api_ready, *term, *interrupt, *hangup;
+	int claim; /* on the API socket; -1: none */
 	bool announced;
 };
 
@@ -450,6 +455,8 @@ static int stop(struct sluiced *s, int status)
 		event_base_free(s->base);
 	config_free(s->cfg);
 	LOG_INFO(main, "stopped", "status=%d", status);
+	if (s->claim >= 0)
+		close(s->claim);
 	return status;
 }
 
@@ -457,6 +464,9 @@ static int run(struct sluiced *s)
 {
 	config_apply_log(s->cfg);
 	LOG_INFO(main, "starting", "version=%s node=%s", SLUICE_VERSION, s->cfg->node.name);
+	if (s->cfg->api.socket != NULL &&
+		instance_claim(s->cfg->api.socket, CLAIM_S, &s->claim) < 0)
+		return stop(s, EXIT_FAILURE);
 	if (start_events(s) < 0 || start_rim(s) < 0 || start_control(s) < 0 || start_sync(s) < 0 ||
 		start_api(s) < 0)
 		return stop(s, EXIT_FAILURE);
@@ -491,7 +501,7 @@ int main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct sluiced s = {.path = CONFIG_DEFAULT_PATH};
+	struct sluiced s = {.path = CONFIG_DEFAULT_PATH, .claim = -1};
 	struct config_errors errors = {0};
 	bool check = false;
 	int opt;

@@ -398,9 +398,10 @@ void http_server_free(struct http_server *s)
 	http_streams_end(s);
 	on_fresh(-1, 0, s);
 	for (uint32_t i = 0; i < s->n_listeners; i++) {
-		evhttp_free(s->listener[i].http); /* the accept listener too */
+		/* First the name: once nobody listens it may be another's. */
 		if (s->listener[i].path != NULL)
 			unlink(s->listener[i].path);
+		evhttp_free(s->listener[i].http); /* the accept listener too */
 		free(s->listener[i].path);
 	}
 	/* Requests whose answer somebody still owed. */
