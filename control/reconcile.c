@@ -59,6 +59,7 @@ int reconcile_init(struct dataplane *dp, struct model *m, struct neighbours *nb,
 	if (getrandom(&r->salt, sizeof(r->salt), GRND_NONBLOCK) != sizeof(r->salt))
 		r->salt = (uint64_t)(uintptr_t)r;
 	r->domain_dirty = r->routes_dirty = r->tunables_dirty = r->vports_dirty = true;
+	r->opening = true;
 	r->empty = svc_list_new(NULL, 0);
 	if (r->empty == NULL || claims_init(r) < 0)
 		goto fail;
@@ -209,12 +210,11 @@ static bool take_services(struct reconciler *r, uint64_t until_ns)
 static bool publish_small(struct reconciler *r, uint64_t now_ns)
 {
 	uint64_t now_ms = now_ns / 1000000;
-	bool more = false;
 
 	if (r->vports_dirty || now_ms >= r->vport_retry_ms) {
 		r->vports_dirty = false;
-		more = reconcile_publish_vports(r);
-		r->vports_dirty |= more;
+		r->opening = reconcile_publish_vports(r);
+		r->vports_dirty |= r->opening;
 	}
 	if (r->routes_dirty && (r->routes_ns == 0 || now_ns - r->routes_ns >= ROUTES_INTERVAL_NS)) {
 		r->routes_dirty = false;
@@ -229,7 +229,24 @@ static bool publish_small(struct reconciler *r, uint64_t now_ns)
 		r->tunables_dirty = !reconcile_publish_tunables(r);
 	if (r->domain_dirty)
 		r->domain_dirty = !reconcile_publish_domain(r);
-	return more;
+	return r->opening;
+}
+
+/* Opens the doors once, behind everything that the first packets need. */
+static void admit(struct reconciler *r, uint64_t now_ms)
+{
+	bool complete = reconcile_ready(r) && !r->opening && !r->routes_dirty;
+
+	if (r->admit_by_ms == 0)
+		r->admit_by_ms = now_ms + START_WAIT_MS;
+	if (r->admitting || (!complete && now_ms < r->admit_by_ms))
+		return;
+	r->admitting = true;
+	LOG_INFO(
+		reconcile, "admitting", "services=%s", reconcile_ready(r) ? "complete" : "awaited");
+	if (r->routes_dirty)
+		return; /* their publication starts them */
+	reconcile_vports_settle(r);
 }
 
 static void note_sync(struct reconciler *r, uint64_t took_ns)
@@ -282,6 +299,7 @@ bool reconcile_step(struct reconciler *r)
 	more |= publish_small(r, start);
 	if (r->ready && !r->domain_dirty)
 		atomic_store_explicit(&r->ready_published, true, memory_order_release);
+	admit(r, start / 1000000);
 	note_stats(r, start, reconcile_now_ns(r));
 	return more;
 }

@@ -125,6 +125,10 @@ struct route_set {
 
 #define SVC_ID_BUCKETS 16384
 #define VPORT_RETRY_MS 5000
+/* Until every port is open and the first state of the services is in force, or this long when it
+ * does not come, no frame is taken in: half a state would answer "unreachable", and let replies of
+ * services pass untranslated, which ends the connections of those who get them. */
+#define START_WAIT_MS 3000
 /* Routes that change in a burst are published this often at most. */
 #define ROUTES_INTERVAL_NS 10000000
 
@@ -168,6 +172,9 @@ struct reconciler {
 	const void *domain_mine, *tunables_mine, *routes_mine, *vports_mine;
 
 	bool ready, draining;
+	bool opening;   /* some of the ports wait for their turn */
+	bool admitting; /* frames are taken in, from now on for good */
+	uint64_t admit_by_ms;
 	_Atomic bool ready_published;
 	bool domain_dirty, routes_dirty, tunables_dirty, vports_dirty;
 

@@ -429,7 +429,7 @@ void reconcile_vports_settle(struct reconciler *r)
 		if (v == NULL)
 			continue;
 		if (v->phase == VPORT_RUNNING) {
-			if (v->starting)
+			if (v->starting && r->admitting)
 				vport_start(r, v);
 			if (!v->starting)
 				model_applied(r->model, v->object, v->object->version, NULL);

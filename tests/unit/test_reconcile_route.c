@@ -68,6 +68,43 @@ static void vports_are_opened_published_and_started(void)
 	CHECK_EQ(f.closed, 3);
 }
 
+static void frames_wait_for_the_first_state(void)
+{
+	struct fixture f;
+
+	fixture_init(&f, lab);
+	model_source_await(f.m, SOURCE_SERVICES);
+	CHECK_EQ(config_apply_model(f.cfg, f.m), 0);
+	fixture_settle(&f);
+	CHECK_EQ(f.opened, 3);
+	CHECK_EQ(f.started, 0);
+	model_source_complete(f.m, SOURCE_SERVICES);
+	while (reconcile_step(f.r))
+		;
+	CHECK(reconcile_ready(f.r));
+	CHECK_EQ(f.started, 3);
+	fixture_fini(&f);
+}
+
+/* Pods reach each other although nobody says which services there are. */
+static void frames_do_not_wait_for_ever(void)
+{
+	struct fixture f;
+
+	fixture_init(&f, lab);
+	model_source_await(f.m, SOURCE_SERVICES);
+	CHECK_EQ(config_apply_model(f.cfg, f.m), 0);
+	fixture_settle(&f);
+	f.now_ns += UINT64_C(2500) * 1000000;
+	fixture_settle(&f);
+	CHECK_EQ(f.started, 0);
+	f.now_ns += UINT64_C(1000) * 1000000;
+	fixture_settle(&f);
+	CHECK(!reconcile_ready(f.r));
+	CHECK_EQ(f.started, 3);
+	fixture_fini(&f);
+}
+
 static void every_kind_of_route(void)
 {
 	const struct next_hop *nh;
@@ -402,6 +439,7 @@ static void uplinks_announce_what_is_owned(void)
 }
 
 TEST_SUITE("reconcile_route", CASE(vports_are_opened_published_and_started),
+	CASE(frames_wait_for_the_first_state), CASE(frames_do_not_wait_for_ever),
 	CASE(every_kind_of_route), CASE(without_a_host_vport_the_node_answers_itself),
 	CASE(owned_addresses_and_icmp_sources), CASE(pods_of_other_nodes_are_behind_their_address),
 	CASE(a_route_that_cannot_be_is_told), CASE(a_vport_that_cannot_be_opened_is_tried_again),
