@@ -302,7 +302,8 @@ static void add_vport(struct compile *c, const struct applied_vport *v)
 	for (uint32_t i = 0; i < v->record.n_addrs; i++) {
 		const struct ip_prefix *p = &v->record.addrs[i];
 
-		if (p->len == (p->family == IP_V4 ? 32 : 128))
+		/* A peer whose MAC is configured is the router of its prefixes. */
+		if (p->len == (p->family == IP_V4 ? 32 : 128) || v->record.peer_mac_known)
 			add_hop(c, p, v->id, &p->addr, ROUTE_FROM_VPORT, ORDER_VPORT, NULL);
 		else
 			add_glean(c, p, v->id, ROUTE_FROM_VPORT, ORDER_VPORT);

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The Sluice authors
+"""sluiced and dpdk-testpmd on the virtual devices: two pcap ports that play a file for ever and drop
+what is sent to them. Each object is one fresh process; ticks() gives ticks a packet over an interval.
+
+Every subject polls on the last processor and has its other threads on the first."""
+
+import ipaddress
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import frames
+
+CONTROL_CPU, WORKER_CPU = 0, os.cpu_count() - 1
+DEADLINE = 30
+
+
+class Absent(Exception):
+    """The subject cannot run here; its text says why."""
+
+
+class Failed(Exception):
+    """The subject ran and did not do what it should."""
+
+
+def until(what, seconds, text):
+    """Polls what() until it is true, and returns it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        got = what()
+        if got:
+            return got
+        time.sleep(0.01)
+    raise Failed(f"{text}: not within {seconds} s")
+
+
+def stop(process, sig=signal.SIGTERM):
+    if process is None:
+        return
+    if process.poll() is None:
+        process.send_signal(sig)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Testpmd:
+    """The floor: what the devices and mbufs cost without a pipeline."""
+
+    def __init__(self, mode, folder, files, sink="pcap"):
+        self.program = shutil.which("dpdk-testpmd")
+        if self.program is None:
+            raise Absent("dpdk-testpmd is not installed (Debian: dpdk-dev)")
+        self.mode, self.files, self.folder, self.sink = mode, files, folder, sink
+
+    def ticks(self, seconds):
+        args = [self.program, "-l", f"{CONTROL_CPU},{WORKER_CPU}", "--no-pci", "--in-memory",
+            f"--file-prefix=perf{os.getpid()}"]
+        for n, path in enumerate(self.files):
+            args.append(f"--vdev=net_pcap{n},rx_pcap={path},infinite_rx=1")
+            if self.sink == "null":
+                args.append(f"--vdev=net_null{n},no-rx=1")
+        args += ["--", f"--forward-mode={self.mode}", "--nb-cores=1", "--record-core-cycles",
+            "--burst=64", "--total-num-mbufs=32768", "--no-flush-rx", "--stats-period=0"]
+        if self.sink == "null": # each source is paired with a sink
+            args += ["--port-topology=paired"]
+        with open(f"{self.folder}/testpmd.log", "w", encoding="utf-8") as log:
+            p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=log, stderr=log)
+            try:
+                time.sleep(1.0 + seconds)
+                p.stdin.write(b"\n")
+                p.stdin.close()
+                p.wait(DEADLINE)
+            except (subprocess.TimeoutExpired, BrokenPipeError):
+                raise Failed("testpmd did not end")
+            finally:
+                stop(p, signal.SIGKILL)
+        with open(f"{self.folder}/testpmd.log", encoding="utf-8") as f:
+            text = f.read()
+        found = re.search(r"CPU cycles/packet=([0-9.]+)", text)
+        if not found:
+            raise Failed("testpmd: " + text[-300:])
+        total = re.search(r"for all ports\D+RX-packets: (\d+)\s+RX-dropped: (\d+)"
+            r".*?TX-packets: (\d+)\s+TX-dropped: (\d+)", text, re.S)
+        if total and int(total.group(1)) != int(total.group(3)):
+            raise Failed("testpmd did not forward every packet")
+        return float(found.group(1))
+
+    def close(self):
+        pass
+
+
+MANIFEST = f"""apiVersion: v1
+kind: Node
+metadata: {{name: node-1}}
+spec: {{podCIDR: 10.1.0.0/16, podCIDRs: [10.1.0.0/16]}}
+status: {{addresses: [{{type: InternalIP, address: 192.0.2.10}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: default}}
+spec:
+  type: ClusterIP
+  clusterIP: {frames.VIP}
+  clusterIPs: [{frames.VIP}]
+  ipFamilies: [IPv4]
+  ports: [{{name: u, port: 80, targetPort: 8080, protocol: UDP}},
+    {{name: t, port: 80, targetPort: 8080, protocol: TCP}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-1, namespace: default, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+ports: [{{name: u, port: 8080, protocol: UDP}}, {{name: t, port: 8080, protocol: TCP}}]
+endpoints:
+- addresses: ["{frames.BACKEND}"]
+  nodeName: node-1
+  conditions: {{ready: true, serving: true, terminating: false}}
+"""
+
+
+def mac(data):
+    return ":".join(f"{b:02x}" for b in data)
+
+
+class Standin:
+    """The stand-in for the API server."""
+
+    def __init__(self, build, folder, *args, manifest=None):
+        program = os.path.join(build, "tests/apiserver/sluice-apiserver")
+        if not os.access(program, os.X_OK):
+            raise Absent(f"{program} is not built")
+        self.socket = f"{folder}/api-server.sock"
+        if manifest is not None:
+            os.makedirs(f"{folder}/manifests")
+            with open(f"{folder}/manifests/all.yaml", "w", encoding="utf-8") as f:
+                f.write(manifest)
+            args += ("--manifests", f"{folder}/manifests")
+        self.log = open(f"{folder}/api-server.log", "w+", encoding="utf-8")
+        self.process = subprocess.Popen(["taskset", "-c", str(CONTROL_CPU), program, "--socket",
+            self.socket, *args], stdout=self.log, stderr=self.log)
+        until(lambda: "ready" in open(f"{folder}/api-server.log", encoding="utf-8").read(), DEADLINE,
+            "the stand-in's start")
+
+    def close(self):
+        stop(self.process)
+        self.log.close()
+
+
+def http(path, target, method="GET", body=""):
+    """One request over a unix socket: the body of the answer."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(DEADLINE)
+        s.connect(path)
+        s.sendall((f"{method} {target} HTTP/1.1\r\nHost: perf\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}").encode())
+        out = b""
+        while True:
+            part = s.recv(1 << 16)
+            if not part:
+                break
+            out += part
+    head, _, out = out.partition(b"\r\n\r\n")
+    if b"chunked" in head.lower():
+        whole = b""
+        while out:
+            size, _, out = out.partition(b"\r\n")
+            n = int(size, 16)
+            whole, out = whole + out[:n], out[n + 2:]
+        out = whole
+    return out.decode()
+
+
+class Sluiced:
+    """The daemon itself, its services from the stand-in, its ports on the same devices."""
+
+    def __init__(self, build, folder, files, workers=1, flows=131072, capture=None, args=(),
+            manifest=MANIFEST, extra="", ports=None, service_count=1, standin=(), flows_sent=256):
+        program = os.path.join(build, "sluiced")
+        if not os.access(program, os.X_OK):
+            raise Absent(f"{program} is not built (-Ddataplane)")
+        self.folder, self.process, self.standin = folder, None, None
+        self.api = f"{folder}/sluiced.sock"
+        self.standin = Standin(build, folder, *standin, manifest=manifest)
+        self.config = f"""apiVersion: sluice/v1
+kind: Config
+node: {{name: node-1, addresses: [192.0.2.10]}}
+kubernetes: {{socket: {self.standin.socket}}}
+workers: {{count: {workers}, lcores: {[WORKER_CPU - n for n in range(workers)]}}}
+memory: {{buffers: 65536}}
+flows: {{capacity-v4: {flows}, capacity-v6: 1024}}
+api: {{socket: {self.api}}}
+health: {{bind-address: null}}
+{extra}
+vports:
+"""
+        hosts = [str(ipaddress.IPv4Address(a)) for a in
+            dict.fromkeys(frames.client(n)[0] for n in range(flows_sent))]
+        sides = ports or [("clients", ", ".join(hosts), frames.CLIENT_MAC),
+            ("backends", frames.BACKEND, frames.BACKEND_MAC)]
+        for n, (path, (name, addresses, peer)) in enumerate(zip(files, sides)):
+            tx = f"    tx-path: {capture[n]}\n" if capture else ""
+            self.config += (f"  - name: {name}\n    role: pod\n    kind: pcap\n    path: {path}\n{tx}"
+                f"    args: infinite_rx=1\n    addresses: [{addresses}]\n    peer-mac: {mac(peer)}\n")
+        # Replies without a flow would be flows of their own. Until the requests have made theirs,
+        # the backend's frames have the wrong address for its vport.
+        self.write_config(wrong_mac=True)
+        self.log = open(f"{folder}/sluiced.log", "w", encoding="utf-8")
+        self.process = subprocess.Popen([*args, "taskset", "-c", f"{CONTROL_CPU}-{WORKER_CPU}",
+            program, "--config", f"{folder}/sluiced.yaml"], stdout=self.log, stderr=self.log)
+        try:
+            until(lambda: self.ready(service_count), DEADLINE, "sluiced's start")
+            if len(files) > 1:
+                self.let_replies_in(flows_sent)
+        except Failed as e:
+            self.close()
+            with open(f"{folder}/sluiced.log", encoding="utf-8") as f:
+                raise Failed(f"{e}: {f.read()[-400:]}") from None
+
+    def write_config(self, wrong_mac):
+        right = mac(frames.BACKEND_MAC)
+        with open(f"{self.folder}/sluiced.yaml", "w", encoding="utf-8") as f:
+            f.write(self.config.replace(right, right[:-2] + "99") if wrong_mac else self.config)
+
+    def let_replies_in(self, flows_sent):
+        until(lambda: self.metric("conntrack_created_total") >= flows_sent, DEADLINE, "the flows")
+        self.write_config(wrong_mac=False)
+        self.process.send_signal(signal.SIGHUP)
+        until(self.lossless, DEADLINE, "replies")
+
+    def lossless(self):
+        """Nothing is dropped for a while."""
+        before = self.metrics()
+        time.sleep(0.05)
+        after = self.metrics()
+        return (total(before, "drops_total") == total(after, "drops_total") and
+            total(before, "worker_packets_total") < total(after, "worker_packets_total"))
+
+    def ready(self, services):
+        if self.process.poll() is not None:
+            raise Failed("sluiced ended")
+        if not os.path.exists(self.api):
+            return False
+        try:
+            return self.metric("services_programmed") >= services
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def metrics(self):
+        out = {}
+        for line in http(self.api, "/metrics").splitlines():
+            if line and line[0] != "#":
+                name, _, value = line.rpartition(" ")
+                out[name] = float(value)
+        return out
+
+    def metric(self, name):
+        return total(self.metrics(), name)
+
+    def ticks(self, seconds):
+        """Ticks a packet; nothing may be dropped meanwhile."""
+        before = self.metrics()
+        time.sleep(seconds)
+        after = self.metrics()
+        return between(before, after)
+
+    def close(self):
+        stop(self.process)
+        if self.standin:
+            self.standin.close()
+        self.log.close()
+
+
+def total(metrics, name, match=""):
+    """The sum of a family's samples whose labels contain match."""
+    return sum(v for k, v in metrics.items()
+        if k.partition("{")[0] == "sluice_" + name and match in k)
+
+
+def between(before, after, lossless=True):
+    """Ticks a packet of the busy loops between two scrapes."""
+    def rise(name, match=""):
+        return total(after, name, match) - total(before, name, match)
+    if lossless and rise("drops_total"):
+        reasons = {k: after[k] - before.get(k, 0) for k in after if k.startswith("sluice_drops_total")}
+        raise Failed("dropped: " + json.dumps({k: v for k, v in reasons.items() if v}))
+    packets = rise("worker_packets_total")
+    if packets <= 0:
+        raise Failed("no packets")
+    return rise("worker_cycles_total", 'state="busy"') / packets
+
+
+def scratch():
+    return tempfile.mkdtemp(prefix="sluice-perf-")
