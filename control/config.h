@@ -84,7 +84,7 @@ struct config_kubernetes {
 	char *ca_file, *token_file, *client_cert_file, *client_key_file;
 	int endpoints; /* enum config_endpoints */
 	char *service_proxy_name;
-	bool external_ips;
+	bool external_ips, events;
 };
 
 struct config_workers {

@@ -281,6 +281,13 @@ const struct config_key config_keys[] = {
 		.offset = AT(kubernetes.external_ips),
 		.def = "true",
 		.help = "Serve spec.externalIPs of Services."},
+	{.path = "kubernetes.events",
+		.type = TYPE_BOOL,
+		.offset = AT(kubernetes.events),
+		.def = "true",
+		.help = "Make Events of what goes wrong with a Service or this node; needs create "
+			"and patch on events, and is off for good where those are refused. They "
+			"are at /api/v1/events in any case."},
 
 	{.path = "workers.count",
 		.type = TYPE_UINT,

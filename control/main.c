@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "control/api/api.h"
@@ -19,10 +20,12 @@
 #include "control/log.h"
 #include "control/model.h"
 #include "control/neighbours.h"
+#include "control/notice.h"
 #include "control/ports.h"
 #include "control/reconcile.h"
 #include "control/retire.h"
 #include "io/rim.h"
+#include "k8s-sync/events.h"
 #include "k8s-sync/sync.h"
 #include "pipelines/pipeline.h"
 
@@ -43,11 +46,17 @@ struct sluiced {
 	struct ports *ports;
 	struct reconciler *reconciler;
 	struct k8s_sync *sync;
+	struct notices *notices;
+	struct k8s_events *events;
+	struct notice telling; /* the one that events is about to tell */
+	int notice_fd;
+	struct event *notice_ready;
 	struct api *api;
 	const struct svc_domain *domain_told;
 	struct event *step, *neighbour_timer, *rim_timer, *api_ready, *term, *interrupt, *hangup;
 	int claim; /* on the API socket; -1: none */
 	bool announced;
+	bool link_lost[RIM_PORTS_MAX];
 };
 
 static uint64_t now_ms(void)
@@ -85,9 +94,57 @@ static void rim_log(void *arg, enum rim_log_level level, const char *text)
 	}
 }
 
+/* About this node. */
+#define NOTICE(s, warning, reason, ...) \
+	notice_post((s)->notices, warning, "Node", "", (s)->cfg->node.name, reason, __VA_ARGS__)
+
+/* Links come up at the start; it is worth a notice only behind a loss. */
 static void link_changed(void *arg, uint16_t port, bool up)
 {
+	struct rim_port_info info[RIM_PORTS_MAX];
+	struct sluiced *s = arg;
+	uint32_t n = s->rim != NULL ? rim_port_list(s->rim, info, RIM_PORTS_MAX) : 0;
+
 	LOG_INFO(port, "link", "port=%u up=%s", port, up ? "true" : "false");
+	for (uint32_t i = 0; i < n && i < RIM_PORTS_MAX; i++) {
+		if (info[i].index != port || up != s->link_lost[port % RIM_PORTS_MAX])
+			continue;
+		NOTICE(s, !up, up ? "PortUp" : "PortDown", "port %s (%s) %s its link", info[i].name,
+			info[i].where, up ? "has" : "lost");
+		s->link_lost[port % RIM_PORTS_MAX] = !up;
+	}
+}
+
+/* Any thread. */
+static void notice_made(void *arg)
+{
+	const uint64_t one = 1;
+	struct sluiced *s = arg;
+
+	/* Full means that it is readable already. */
+	if (write(s->notice_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		LOG_WARN(main, "eventfd", "error=%s", strerror(errno));
+}
+
+static bool next_event(void *arg, uint64_t after, struct k8s_event *out)
+{
+	struct sluiced *s = arg;
+	const struct notice *n = &s->telling;
+
+	if (notices_after(s->notices, after, 1, &s->telling) == 0)
+		return false;
+	*out = (struct k8s_event){.id = n->id,
+		.version = n->version,
+		.warning = n->warning,
+		.count = n->count,
+		.first_ms = n->first_ms,
+		.last_ms = n->last_ms,
+		.kind = n->kind,
+		.ns = n->ns,
+		.name = n->name,
+		.reason = n->reason,
+		.note = n->note};
+	return true;
 }
 
 static int neighbour_send(void *arg, uint16_t vport, const uint8_t *frame, uint16_t len)
@@ -159,6 +216,7 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 	if (!s->announced && reconcile_ready(s->reconciler)) {
 		s->announced = true;
 		LOG_INFO(main, "ready");
+		NOTICE(s, false, "Starting", "sluiced %s serves Services", SLUICE_VERSION);
 	}
 	arm(s->step, more ? 0 : RECONCILE_IDLE_MS);
 }
@@ -169,6 +227,15 @@ static void on_neighbours(evutil_socket_t fd, short what, void *arg)
 	uint32_t next = neighbours_poll(s->neighbours, now_ms());
 
 	arm(s->neighbour_timer, next < NEIGHBOUR_POLL_MS ? next : NEIGHBOUR_POLL_MS);
+}
+
+static void on_notice(evutil_socket_t fd, short what, void *arg)
+{
+	struct sluiced *s = arg;
+	uint64_t n;
+
+	if (read(fd, &n, sizeof(n)) == sizeof(n) && s->events != NULL)
+		k8s_events_wake(s->events);
 }
 
 static void on_rim(evutil_socket_t fd, short what, void *arg)
@@ -205,6 +272,8 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 
 	if (config_load(s->path, &fresh, &errors) < 0) {
 		LOG_ERROR(config, "reload_refused", "errors=%u first=%s", errors.n, errors.text);
+		NOTICE(s, true, "ConfigRejected", "%u errors, the first: %.*s", errors.n,
+			(int)strcspn(errors.text, "\n"), errors.text);
 		config_errors_fini(&errors);
 		return;
 	}
@@ -323,6 +392,41 @@ static int start_control(struct sluiced *s)
 	return 0;
 }
 
+static int start_notices(struct sluiced *s)
+{
+	int ret = notices_new(&s->notices);
+
+	if (ret < 0)
+		return ret;
+	s->notice_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (s->notice_fd < 0)
+		return -errno;
+	s->notice_ready = event_new(s->base, s->notice_fd, EV_READ | EV_PERSIST, on_notice, s);
+	if (s->notice_ready == NULL || event_add(s->notice_ready, NULL) < 0)
+		return -ENOMEM;
+	notices_set_notify(s->notices, notice_made, s);
+	return 0;
+}
+
+static int start_kubernetes_events(struct sluiced *s)
+{
+	const struct config_kubernetes *k = &s->cfg->kubernetes;
+	struct k8s_events_config ec = {
+		.http = {.socket = k->socket,
+			.url = k->url,
+			.ca_file = k->ca_file,
+			.token_file = k->token_file,
+			.cert_file = k->client_cert_file,
+			.key_file = k->client_key_file},
+		.node_name = s->cfg->node.name,
+		.next = next_event,
+		.arg = s,
+		.env = {.arg = s, .log = sync_log},
+	};
+
+	return k->events ? k8s_events_new(s->base, &ec, &s->events) : 0;
+}
+
 static int start_sync(struct sluiced *s)
 {
 	const struct config_kubernetes *k = &s->cfg->kubernetes;
@@ -347,6 +451,8 @@ static int start_sync(struct sluiced *s)
 	kc.env.log = sync_log;
 	kc.env.arg = s;
 	ret = k8s_sync_new(s->base, &kc, s->model, &s->sync);
+	if (ret == 0)
+		ret = start_kubernetes_events(s);
 	if (ret < 0)
 		LOG_ERROR(k8s, "start_failed", "reason=%s", strerror(-ret));
 	return ret;
@@ -361,8 +467,10 @@ static int start_api(struct sluiced *s)
 		.reconciler = s->reconciler,
 		.neighbours = s->neighbours,
 		.rim = s->rim,
+		.notices = s->notices,
 	};
 	struct api_config ac = {
+		.node_name = s->cfg->node.name,
 		.socket = c->socket,
 		.socket_mode = c->socket_mode,
 		.socket_group = c->socket_group,
@@ -424,6 +532,7 @@ static int stop(struct sluiced *s, int status)
 	uint32_t lost;
 
 	api_stop(s->api);
+	k8s_events_free(s->events);
 	if (s->sync != NULL) {
 		k8s_sync_stop(s->sync);
 		k8s_sync_free(s->sync);
@@ -444,6 +553,10 @@ static int stop(struct sluiced *s, int status)
 		status = EXIT_FAILURE;
 	}
 	model_free(s->model);
+	notices_free(s->notices);
+	free_event(s->notice_ready);
+	if (s->notice_fd >= 0)
+		close(s->notice_fd);
 	free_event(s->step);
 	free_event(s->neighbour_timer);
 	free_event(s->rim_timer);
@@ -467,8 +580,8 @@ static int run(struct sluiced *s)
 	if (s->cfg->api.socket != NULL &&
 		instance_claim(s->cfg->api.socket, CLAIM_S, &s->claim) < 0)
 		return stop(s, EXIT_FAILURE);
-	if (start_events(s) < 0 || start_rim(s) < 0 || start_control(s) < 0 || start_sync(s) < 0 ||
-		start_api(s) < 0)
+	if (start_events(s) < 0 || start_notices(s) < 0 || start_rim(s) < 0 ||
+		start_control(s) < 0 || start_sync(s) < 0 || start_api(s) < 0)
 		return stop(s, EXIT_FAILURE);
 	if (config_apply_model(s->cfg, s->model) < 0) {
 		LOG_ERROR(config, "not_applied", "see=vports,routes");
@@ -501,7 +614,7 @@ int main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct sluiced s = {.path = CONFIG_DEFAULT_PATH, .claim = -1};
+	struct sluiced s = {.path = CONFIG_DEFAULT_PATH, .claim = -1, .notice_fd = -1};
 	struct config_errors errors = {0};
 	bool check = false;
 	int opt;

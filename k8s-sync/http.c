@@ -431,7 +431,21 @@ static int add_header(struct http_request *r, const char *line)
 	return 0;
 }
 
-int http_get(struct http_client *client, const char *target, const struct http_callbacks *callbacks,
+static int set_body(
+	struct http_request *r, const char *method, const char *content_type, const char *body)
+{
+	char line[128];
+
+	if ((size_t)snprintf(line, sizeof(line), "Content-Type: %s", content_type) >= sizeof(line))
+		return -EINVAL;
+	if (curl_easy_setopt(r->easy, CURLOPT_CUSTOMREQUEST, method) != CURLE_OK ||
+		curl_easy_setopt(r->easy, CURLOPT_COPYPOSTFIELDS, body) != CURLE_OK)
+		return -ENOMEM;
+	return add_header(r, line);
+}
+
+int http_send(struct http_client *client, const char *method, const char *target,
+	const char *content_type, const char *body, const struct http_callbacks *callbacks,
 	void *arg, struct http_request **out)
 {
 	const char *base = client->socket != NULL ? "http://localhost" : client->url;
@@ -465,6 +479,8 @@ int http_get(struct http_client *client, const char *target, const struct http_c
 		r->easy = curl_easy_init();
 		rc = r->easy != NULL ? 0 : -ENOMEM;
 	}
+	if (rc == 0 && method != NULL)
+		rc = set_body(r, method, content_type, body);
 	if (rc == 0) {
 		set_options(r, url);
 		if (curl_multi_add_handle(client->multi, r->easy) != CURLM_OK)
@@ -476,6 +492,12 @@ int http_get(struct http_client *client, const char *target, const struct http_c
 	}
 	*out = r;
 	return 0;
+}
+
+int http_get(struct http_client *client, const char *target, const struct http_callbacks *callbacks,
+	void *arg, struct http_request **out)
+{
+	return http_send(client, NULL, target, NULL, NULL, callbacks, arg, out);
 }
 
 void http_cancel(struct http_request *r)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Streaming HTTP/1.1 GET for the Kubernetes API: unix socket, TCP or TLS.
+/* Streaming HTTP/1.1 for the Kubernetes API: unix socket, TCP or TLS. Bodies are read as they come;
+ * what is sent is small and sent whole.
  *
  * libcurl's multi interface on a libevent base; everything, callbacks included, runs on the
  * thread of that base and nothing blocks. Bodies are handed over as they arrive and are never
@@ -61,6 +62,10 @@ void http_client_free(struct http_client *client);
 /* target is "/path?query", already percent-encoded. end() may be called later only, never from
  * within. 0 or a negative errno (-EACCES, -ENOENT: the token file). */
 int http_get(struct http_client *client, const char *target, const struct http_callbacks *callbacks,
+	void *arg, struct http_request **out);
+/* The same with a method and a body, which is copied. */
+int http_send(struct http_client *client, const char *method, const char *target,
+	const char *content_type, const char *body, const struct http_callbacks *callbacks,
 	void *arg, struct http_request **out);
 /* No callback follows. Allowed in callbacks, except in end(). */
 void http_cancel(struct http_request *request);

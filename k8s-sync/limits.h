@@ -34,3 +34,10 @@
 #define K8S_SERVICE_CIDRS_MAX   64
 /* Work of one turn of the event loop: control never blocks over 10 ms. */
 #define K8S_TURN_BUDGET_US 3000
+/* Events: so many at once, then one each so many milliseconds; a request that is not answered in
+ * time is made again, and later each time. */
+#define K8S_EVENT_BURST          25 /* client-go's figure for one source */
+#define K8S_EVENT_EVERY_MS       10000
+#define K8S_EVENT_TIMEOUT_MS     15000
+#define K8S_EVENT_BACKOFF_MIN_MS 1000
+#define K8S_EVENT_BACKOFF_MAX_MS 60000

@@ -33,6 +33,7 @@ const struct http_route api_routes[] = {
 	{"/api/v1/version", HTTP_GET, api_get_version, 0},
 	{"/api/v1/overview", HTTP_GET, api_get_overview, 0},
 	{"/api/v1/config", HTTP_GET, api_get_config, 0},
+	{"/api/v1/events", HTTP_GET, api_get_events, 0},
 	{"/api/v1/services", HTTP_GET, api_get_services, 0},
 	{"/api/v1/services/{namespace}/{name}", HTTP_GET, api_get_service, 0},
 	{"/api/v1/services/{namespace}/{name}/backends", HTTP_GET, api_get_service_backends, 0},
@@ -88,10 +89,13 @@ static void listen_health(struct api *a)
 	a->health_retry_ms = now + HEALTH_RETRY_MS;
 	if (rc == 0 && a->health_failed)
 		LOG_INFO(api, "listening", "health=%s", a->health_address);
-	else if (rc < 0 && !a->health_failed)
+	if (rc < 0 && !a->health_failed) {
 		LOG_WARN(api, "listen_failed",
 			"reason=FailedToStartMetricServer address=%s error=%s", a->health_address,
 			strerror(-rc));
+		api_notice(a, true, NULL, NULL, "FailedToStartMetricServer",
+			"metrics cannot be served on %s: %s", a->health_address, strerror(-rc));
+	}
 	a->health_failed = rc < 0;
 }
 
@@ -104,6 +108,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	proxy_health_tick(a->proxy_health);
 	api_changes_tick(a);
 	api_watches_tick(a);
+	api_events_tick(a);
 }
 
 static void *run(void *arg)
@@ -167,7 +172,9 @@ static int prepare(struct api *a, const struct api_config *cfg)
 		return -EIO;
 	a->health_address = cfg->health != NULL ? strdup(cfg->health) : NULL;
 	a->netns = cfg->netns != NULL ? strdup(cfg->netns) : NULL;
-	if ((cfg->health != NULL) != (a->health_address != NULL) ||
+	a->node_name = cfg->node_name != NULL ? strdup(cfg->node_name) : NULL;
+	if ((cfg->node_name != NULL) != (a->node_name != NULL) ||
+		(cfg->health != NULL) != (a->health_address != NULL) ||
 		(cfg->netns != NULL) != (a->netns != NULL))
 		return -ENOMEM;
 	rc = handoff_new(&a->handoff);

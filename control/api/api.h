@@ -22,6 +22,7 @@ struct config;
 struct dataplane;
 struct model;
 struct neighbours;
+struct notices;
 struct reconciler;
 struct rim;
 
@@ -32,12 +33,14 @@ struct api_deps {
 	struct reconciler *reconciler;
 	struct neighbours *neighbours;
 	struct rim *rim;
+	struct notices *notices;
 	/* Asks for more, or less, of /readyz; NULL: nothing. Any thread; the text is for people. */
 	bool (*ready)(void *arg, char *why, uint32_t size);
 	void *arg;
 };
 
 struct api_config {
+	const char *node_name;    /* in notices, until api_set_config(); may be NULL */
 	const char *socket;       /* NULL: none */
 	uint32_t socket_mode;     /* 0: 0660 */
 	const char *socket_group; /* NULL: the process's */

@@ -32,6 +32,9 @@ struct proxy_health;
 /* A health port that is taken is tried again. */
 #define HEALTH_RETRY_MS 1000
 
+/* Frontend conflicts that are told of as notices, at once. */
+#define API_CONFLICTS_TOLD 64
+
 /* Where NodePorts are. */
 #define API_NODE_PORTS_MAX 32
 struct api_node_ports {
@@ -52,6 +55,10 @@ struct api {
 	int stop_fd;
 	struct event *stop_event, *done_event, *tick;
 	uint16_t listen_port, health_port;
+	/* Conflicts that were told of, by hash; see events.c. */
+	uint64_t conflicts_told[API_CONFLICTS_TOLD];
+	uint32_t n_conflicts_told;
+	int64_t conflicts_ms;
 	char *health_address, *netns; /* where health and metrics are to be; NULL: nowhere */
 	bool health_failed;           /* said so already */
 	int64_t health_retry_ms;
@@ -109,6 +116,7 @@ void api_get_pipeline(struct http_request *req);
 void api_get_tables(struct http_request *req);
 void api_get_refusals(struct http_request *req);
 void api_get_conflicts(struct http_request *req);
+void api_get_events(struct http_request *req);
 void api_get_config(struct http_request *req);
 void api_get_overview(struct http_request *req);
 void api_get_version(struct http_request *req);
@@ -117,6 +125,12 @@ void api_get_livez(struct http_request *req);
 void api_get_readyz(struct http_request *req);
 void api_get_metrics(struct http_request *req);
 void api_get_proxy_mode(struct http_request *req);
+
+/* Notices of what is only found by looking. */
+void api_events_tick(struct api *a);
+/* A notice about this node, or about a Service when ns is not NULL. */
+void api_notice(struct api *a, bool warning, const char *ns, const char *name, const char *reason,
+	const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
 void api_flows_fini(struct api *a);
 void api_changes_fini(struct api *a);

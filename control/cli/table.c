@@ -103,6 +103,11 @@ static const struct column refusal_columns[] = {V("KIND", "regarding.kind"),
 static const struct column conflict_columns[] = {V("ADDRESS", "address"), V("PORT", "port"),
 	V("PROTO", "protocol"), V("WINNER", "winner"), V("LOSER", "loser"), END};
 
+static const struct column event_columns[] = {V("LAST", "lastAt"), V("TYPE", "type"),
+	V("REASON", "reason"), V("KIND", "regarding.kind"), WV("NAMESPACE", "regarding.namespace"),
+	V("NAME", "regarding.name"), V("COUNT", "count"), WV("FIRST", "firstAt"), V("NOTE", "note"),
+	END};
+
 static const struct column config_columns[] = {V("KEY", "key"), V("RELOADABLE", "reloadable"),
 	V("DEFAULT", "default"), V("VALUE", "value"), END};
 
@@ -201,6 +206,11 @@ const struct type types[] = {
 		.text = "frontends that several services claim, and which one has them",
 		.list = "/api/v1/conflicts",
 		.columns = conflict_columns},
+	{.name = "events",
+		.aliases = "event ev",
+		.text = "what happened lately that somebody should know",
+		.list = "/api/v1/events",
+		.columns = event_columns},
 	{.name = "config",
 		.aliases = "configuration",
 		.text = "configuration that differs from the defaults; -o yaml shows all of it",

@@ -22,6 +22,17 @@
 
 /* --- ports ----------------------------------------------------------------------------------- */
 
+static void tell_failure(
+	const struct health_port *p, const char *address, const char *event, int rc)
+{
+	const struct health_service *s = p->service;
+
+	LOG_WARN(health, "listen_failed", "reason=%s address=%s service=%s/%s error=%s", event,
+		address, s != NULL ? s->ns : "", s != NULL ? s->name : "", strerror(-rc));
+	api_notice(p->health->api, true, s != NULL ? s->ns : NULL, s != NULL ? s->name : NULL,
+		event, "health checks cannot be answered on %s: %s", address, strerror(-rc));
+}
+
 bool health_port_open(struct health_port *p, const char (*address)[HEALTH_ADDRESS_MAX], uint32_t n,
 	const struct http_route *routes, const char *event)
 {
@@ -48,9 +59,7 @@ bool health_port_open(struct health_port *p, const char (*address)[HEALTH_ADDRES
 	http_server_free(p->http);
 	p->http = NULL;
 	if (!p->failed)
-		LOG_WARN(health, "listen_failed", "reason=%s address=%s service=%s/%s error=%s",
-			event, address[i > 0 ? i - 1 : 0], p->service != NULL ? p->service->ns : "",
-			p->service != NULL ? p->service->name : "", strerror(-rc));
+		tell_failure(p, address[i > 0 ? i - 1 : 0], event, rc);
 	p->failed = true;
 	p->retry_ms = now + HEALTH_RETRY_MS;
 	return false;

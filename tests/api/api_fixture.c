@@ -29,6 +29,7 @@
 #include "control/api/api.h"
 #include "control/config.h"
 #include "control/model.h"
+#include "control/notice.h"
 #include "core/dataplane.h"
 #include "io/rim.h"
 
@@ -360,6 +361,9 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	fx.model = deps.model = model_new();
+	if (notices_new(&deps.notices) < 0)
+		return 1;
+	notice_post(deps.notices, true, "Service", "shop", "cart", "Trouble", "a \"note\"");
 	fx.base = event_base_new();
 	start_dataplane(flows);
 	fill_model(services);
@@ -390,6 +394,7 @@ int main(int argc, char **argv)
 	flow_table_fini(fx.dp.flows);
 	dataplane_fini(&fx.dp);
 	model_free(fx.model);
+	notices_free(deps.notices);
 	config_free(config);
 	return 0;
 }

@@ -70,6 +70,7 @@ void reconcile_stats(struct reconciler *r, struct reconcile_stats *out)
 	out->services = 3;
 	out->frontends = 9;
 	out->backends = 7;
+	out->conflicts = 21;
 }
 
 uint32_t reconcile_conflicts(

@@ -158,7 +158,8 @@ class Resources(Case):
         for path in ("version", "overview", "config", "services", "backends", "nodes", "flows",
                      "vports", "vports/up", "ports", "ports/uplink0", "workers", "workers/1",
                      "routes", "neighbors", "drops", "drop-reasons", "pipelines", "pipelines/pod",
-                     "tables", "refusals", "conflicts", "services/shop/cart", "services/shop/cart/backends",
+                     "tables", "refusals", "conflicts", "events", "services/shop/cart",
+                     "services/shop/cart/backends",
                      "drops?all=true"):
             self.assertEqual(fixture.get("/api/v1/" + path).status, 200, path)
 
@@ -210,6 +211,20 @@ class Resources(Case):
         items = fixture.get("/api/v1/conflicts").json()["items"]
         self.assertEqual(len(items), 21)
         self.assertEqual([items[0]["address"], items[1]["address"]], ["10.96.0.0", None])
+
+    def test_events(self):
+        def of(reason):
+            return [e for e in fixture.get("/api/v1/events").json()["items"] if e["reason"] == reason]
+        event = of("Trouble")[0]
+        self.assertEqual(event["regarding"], {"kind": "Service", "namespace": "shop", "name": "cart"})
+        self.assertEqual((event["type"], event["note"], event["count"]), ("Warning", 'a "note"', 1))
+        # Each conflict is told of once, however long it lasts.
+        wait_for(lambda: len(of("FrontendConflict")) == 21, "the conflicts")
+        self.assertEqual({e["count"] for e in of("FrontendConflict")}, {1})
+        self.assertEqual(of("FrontendConflict")[0]["regarding"],
+                         {"kind": "Service", "namespace": "b", "name": "second-0"})
+        self.assertIn("10.96.0.0 port 80/TCP is served by a/first",
+                      of("FrontendConflict")[0]["note"])
 
     def test_route_lookup(self):
         self.problem(fixture.get("/api/v1/routes/lookup", dst="10.0.0.1"), 404, "NoRoute")

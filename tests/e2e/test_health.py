@@ -109,6 +109,33 @@ class Health(LabCase):
         with open(self.lab.path("sluiced.pid"), encoding="utf-8") as f:
             os.kill(int(f.read().split()[0]), signal.SIGHUP)
 
+    def events(self, reason, namespace="default"):
+        """What the API server was told."""
+        status, answer = self.lab.apiserver.get("/api/v1/namespaces/%s/events" % namespace)
+        self.assertEqual(status, 200)
+        return [e for e in answer["items"] if e["reason"] == reason]
+
+    def test_events_are_not_asked_for_again_when_refused(self):
+        self.addCleanup(self.lab.start_sluiced, *self.CONFIG)
+        self.addCleanup(self.lab.faults.delete, "/_fault")
+        self.lab.faults.post("/_fault", {"fault": "status", "code": 403, "reason": "Forbidden",
+                                         "resource": "events", "verb": "*", "count": -1})
+        self.lab.faults.delete("/_log")
+        self.lab.start_sluiced(*self.CONFIG)
+        self.eventually(lambda: "events_off" in self.lab.log("sluiced"), "the refusal in the log")
+        said, release = self.hold(
+            PORT + 5, "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)")
+        self.assertEqual(said, "held")
+        self.set_policy("Local", PORT + 5)
+        self.eventually(lambda: [e for e in self.lab.items("/api/v1/events")
+                                 if e["reason"] == "FailedToStartServiceHealthcheck"],
+                        "the notice that stays here")
+        release()
+        self.eventually(lambda: self.status(PORT + 5) == 200, "the port")
+        self.assertEqual(self.lab.log("sluiced").count("events_off"), 1)
+        self.assertEqual(len([r for r in self.lab.faults.get("/_log")[1]
+                              if r["method"] == "POST" and "/events" in r["target"]]), 1)
+
     def hold(self, port, option=""):
         holder = subprocess.Popen(self.lab.enter("host") + [sys.executable, "-c", HOLD % option,
                                                                str(port)],
@@ -176,6 +203,9 @@ class Health(LabCase):
         self.good(self.lab.http("outside", "192.0.2.10", NODE_PORT, count=5), 5)
         for reason in ("FailedToStartProxierHealthcheck", "FailedToStartMetricServer"):
             self.eventually(lambda r=reason: r in self.lab.log("sluiced"), reason + " in the log")
+        for reason in ("FailedToStartProxierHealthcheck", "FailedToStartMetricServer"):
+            self.eventually(lambda r=reason: self.events(r), "the event " + reason)
+            self.assertEqual(self.events(reason)[0]["involvedObject"]["name"], "node-1")
         for release in free:
             release()
         self.eventually(lambda: self.status(10256, "/healthz") == 200, "port 10256")
@@ -201,6 +231,12 @@ class Health(LabCase):
         self.set_policy("Local")
         self.eventually(lambda: "FailedToStartServiceHealthcheck" in self.lab.log("sluiced"),
                         "the failure in the log")
+        self.eventually(lambda: self.events("FailedToStartServiceHealthcheck"), "the event")
+        event = self.events("FailedToStartServiceHealthcheck")[0]
+        self.assertEqual((event["type"], event["involvedObject"]["name"], event["source"]["host"]),
+                         ("Warning", "probed", "node-1"))
+        self.assertTrue(event["involvedObject"]["uid"])
+        self.assertIn("%s:%d: Address already in use" % (NODE, PORT), event["message"])
         release()
         self.eventually(lambda: self.status(PORT) == 200, "the port to be served again")
 

@@ -46,6 +46,29 @@ class Kubectl(LabCase):
         self.assertIn("web-ipv6", self.kubectl("get", "endpointslices"))
         self.assertIn("node-2", self.kubectl("get", "nodes"))
 
+    def test_events_are_seen_with_what_they_are_about(self):
+        def claim(name, vip):
+            return {"apiVersion": "v1", "kind": "Service",
+                    "metadata": {"name": name, "namespace": "default"},
+                    "spec": {"clusterIP": vip, "clusterIPs": [vip], "ipFamilies": ["IPv4"],
+                             "externalIPs": ["203.0.113.77"],
+                             "ports": [{"name": "x", "port": 7, "protocol": "TCP"}]}}
+        for name, vip in (("first", "10.96.0.71"), ("second", "10.96.0.72")):
+            self.lab.create("services", claim(name, vip))
+            self.addCleanup(self.lab.delete, "services", name)
+        self.eventually(lambda: "FrontendConflict" in self.kubectl("describe", "service", "second"),
+                        "the event to be described with its service")
+        said = self.kubectl("describe", "service", "second")
+        self.assertRegex(said, "Warning +FrontendConflict .* sluice +node node-1: 203.0.113.77 port "
+                         "7/TCP is served by default/first")
+        self.assertNotIn("FrontendConflict", self.kubectl("describe", "service", "first"))
+        events = self.kubectl("get", "events", "-o", "custom-columns=R:.reason,K:.involvedObject.kind,"
+                              "N:.involvedObject.name,H:.source.host", "--no-headers")
+        self.assertIn("FrontendConflict Service second node-1".split(),
+                      [line.split() for line in events.splitlines()])
+        self.eventually(lambda: "Starting" in self.kubectl("describe", "node", "node-1"),
+                        "the start to be described with the node")
+
     def test_services_work_through_the_proxy(self):
         for addr in WEB:
             result = self.lab.http("client-1", addr, 80, count=60, clients=4)

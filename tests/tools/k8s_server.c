@@ -173,14 +173,26 @@ static void on_read(struct bufferevent *bev, void *arg)
 	struct evbuffer *in = bufferevent_get_input(bev);
 	struct evbuffer_ptr end = evbuffer_search(in, "\r\n\r\n", 4, NULL);
 	char *head, target[8192];
+	const char *length;
+	size_t size;
 
 	if (end.pos < 0)
 		return;
-	head = calloc(1, (size_t)end.pos + 5);
+	size = (size_t)end.pos + 4;
+	head = calloc(1, evbuffer_get_length(in) + 1);
 	if (head == NULL)
 		abort();
-	evbuffer_remove(in, head, (size_t)end.pos + 4);
-	if (sscanf(head, "GET %8191s", target) != 1)
+	evbuffer_copyout(in, head, evbuffer_get_length(in));
+	length = strcasestr(head, "\r\nContent-Length:");
+	if (length != NULL && length < head + size)
+		size += strtoul(length + 17, NULL, 10);
+	if (size > evbuffer_get_length(in)) {
+		free(head);
+		return;
+	}
+	evbuffer_drain(in, size);
+	head[size] = '\0';
+	if (sscanf(head, "%*s %8191s", target) != 1)
 		target[0] = '\0';
 	if (s->n_requests < REQUESTS_MAX)
 		s->requests[s->n_requests++] = head;

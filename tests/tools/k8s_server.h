@@ -47,7 +47,7 @@ void k8s_server_script(struct k8s_server *server, const struct k8s_step *steps, 
 void k8s_server_drop(struct k8s_server *server);
 size_t k8s_server_unused(const struct k8s_server *server);
 size_t k8s_server_requests(const struct k8s_server *server);
-/* Head of a request, as it came. */
+/* A request as it came, its body behind the head. */
 const char *k8s_server_request(const struct k8s_server *server, size_t i);
 /* Words that were missing or too many, "" when every request was as expected. */
 const char *k8s_server_faults(const struct k8s_server *server);
