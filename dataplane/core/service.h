@@ -32,11 +32,9 @@ enum backend_state {
 	BACKEND_GONE
 };
 
-/* generation << 24 | slot; 0 is "none" (slot 0 is never given). The byte in the dense array is
- * state | (generation & 0x3f) << 2, so that a flow with an old reference sees a mismatch. */
+/* turn << 24 | slot; 0 is "none" (slot 0 is never given). A slot's turn grows by 4 each time it is
+ * given, and its byte in the dense array is turn | state: an old reference sees another turn. */
 typedef uint32_t backend_ref;
-
-#define BACKEND_GENERATION_BITS 0x3f /* of a generation that the state byte holds */
 
 /* Here for backend_state() alone, which runs for every packet of a UDP flow. */
 struct backend_table {
@@ -44,7 +42,7 @@ struct backend_table {
 	uint32_t used;
 	uint32_t head, tail;    /* free slots: ring[head % capacity] ..., counts never wrap back */
 	uint32_t *ring;         /* control's own */
-	uint8_t *generation;    /* [slot], control's own */
+	uint8_t *turn;          /* [slot], control's own */
 	_Atomic uint8_t byte[]; /* [slot] */
 };
 
@@ -56,18 +54,15 @@ void backend_set(struct backend_table *t, backend_ref ref, enum backend_state s)
 /* Marks GONE and gives the slot back. */
 void backend_release(struct backend_table *t, backend_ref ref);
 uint32_t backend_used(const struct backend_table *t);
-/* Any thread; GONE for an old reference. One load. */
+/* Any thread; GONE for an old reference, and for none. One load. */
 static inline enum backend_state backend_state(const struct backend_table *t, backend_ref ref)
 {
-	uint32_t slot = ref & (BACKEND_SLOTS_MAX - 1);
-	uint8_t byte;
+	uint32_t slot = ref & (BACKEND_SLOTS_MAX - 1), state;
 
-	if (__builtin_expect(slot - 1 >= t->capacity, 0))
+	if (__builtin_expect(slot > t->capacity, 0))
 		return BACKEND_GONE;
-	byte = atomic_load_explicit(&t->byte[slot], memory_order_acquire);
-	if (__builtin_expect(byte >> 2 != (ref >> 24 & BACKEND_GENERATION_BITS), 0))
-		return BACKEND_GONE;
-	return (enum backend_state)(byte & 3);
+	state = atomic_load_explicit(&t->byte[slot], memory_order_acquire) ^ ref >> 24;
+	return state < BACKEND_GONE ? (enum backend_state)state : BACKEND_GONE;
 }
 
 /* --- endpoint lists
