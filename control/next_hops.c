@@ -68,6 +68,7 @@ int next_hops_set(struct next_hops *nh, uint16_t id, const struct next_hop *reco
 		return -ENOMEM;
 	*copy = *record;
 	copy->id = id;
+	next_hop_seal(copy);
 	before = exchange(nh, id, copy);
 	if (before->id != 0)
 		retire(nh->retire, NULL, NULL, (void *)before);

@@ -196,6 +196,7 @@ static struct route add_pod(uint16_t id, struct ip_addr a)
 	*nh = (struct next_hop){
 		.kind = NEXT_HOP_FORWARD, .l2_len = 14, .vport = id, .mtu = 1500, .id = id};
 	nh->l2[12] = 0x08;
+	next_hop_seal(nh);
 	atomic_store(&h.dp.next_hops->at[id], nh);
 	return (struct route){.prefix = p, .next_hop = id};
 }

@@ -3,84 +3,146 @@
 
 /* classify: headers to offsets, family, protocol, fragment and flow key. Every length is checked
  * against the bytes held; what a router must not forward ends here. The rim has begun to load the
- * headers when it filled the burst. */
+ * headers when it filled the burst; here begins the load of what the key's lookup needs.
+ *
+ * A burst is nearly always of one vport, and so is what most of its frames begin with: both MACs,
+ * EtherType, version and header length are compared as two words. */
 
+#include "core/flow_probe.h"
 #include "pipelines/stage.h"
 
-/* Fields one by one, so that what parse_fast*() found goes from registers to the lane. */
-static inline void store_lane(struct burst *b, lanes_t i, const struct parsed *p)
+/* What most frames of one vport and family have in common. */
+struct usual {
+	uint64_t front[2], mask[2]; /* the first 16 bytes, and which of their bits are compared */
+	uint32_t src4;              /* the vport's first address of the family */
+	uint64_t src6[2];
+	struct flow_aim aim;
+	uint16_t zone;
+};
+
+static inline void usual_of(
+	const struct worker *w, const struct vport *vp, enum ip_family f, struct usual *u)
 {
-	if (__builtin_expect(p->len != b->len[i], 0)) {
-		b->len[i] = p->len;
-		b->resized |= LANE(i);
+	const uint8_t version[4] = {
+		f == IP_V6 ? 0x86 : 0x08, f == IP_V6 ? 0xdd : 0x00, f == IP_V6 ? 0x60 : 0x45};
+	bool guarded = vp->source_guard && vp->peer_mac_known;
+	uint8_t front[16], mask[16];
+
+	memcpy(front, vp->mac, 6);
+	memcpy(front + 6, vp->peer_mac, 6);
+	memcpy(front + 12, version, 4);
+	memset(mask, 0xff, 6);
+	memset(mask + 6, guarded ? 0xff : 0, 6);
+	memcpy(mask + 12, (const uint8_t[]){0xff, 0xff, f == IP_V6 ? 0xf0 : 0xff, 0}, 4);
+	/* Nobody has these. */
+	u->src4 = UINT32_MAX;
+	u->src6[0] = u->src6[1] = UINT64_MAX;
+	for (int n = 0; n < 2; n++) {
+		u->mask[n] = load_u64(mask + 8 * n);
+		u->front[n] = load_u64(front + 8 * n) & u->mask[n];
 	}
-	b->l3[i] = p->l3;
-	b->l4[i] = p->l4;
-	b->proto[i] = p->proto;
-	b->tcp_flags[i] = p->tcp_flags;
+	for (uint32_t n = 0; n < vp->n_addrs; n++) {
+		const struct ip_prefix *p = &vp->addrs[n];
+
+		if (p->family != f || p->len != (f == IP_V6 ? 128 : 32))
+			continue;
+		memcpy(u->src6, p->addr.bytes, 16);
+		u->src4 = load_u32(p->addr.bytes + 12);
+		break;
+	}
+	u->aim = flow_aim_of(w->dp->flows, f == IP_V6);
+	u->zone = vp->zone;
 }
 
-static inline void store_key4(struct burst *b, lanes_t i, const struct parsed *p)
+static inline bool front_is_usual(const uint8_t *frame, const struct usual *u)
+{
+	return (((load_u64(frame) & u->mask[0]) ^ u->front[0]) |
+		       ((load_u64(frame + 8) & u->mask[1]) ^ u->front[1])) == 0;
+}
+
+/* TCP and UDP from where most come. False: not such a packet. */
+static inline __attribute__((always_inline)) bool classify4(
+	struct burst *b, lanes_t i, const struct usual *u, lanes_t *strangers)
 {
 	uint8_t *key = (uint8_t *)&b->key4[i];
+	const uint8_t *frame = b->data[i];
+	uint16_t len = b->len[i];
+	struct parsed p;
 
-	store_u64(key, p->key_words[0]);
-	store_u64(key + 8, p->key_words[1]);
+	if (!PACKET_LIKELY(len >= PARSE_FAST_MIN && front_is_usual(frame, u) &&
+		    parse_fast4(frame, len, ETH_HLEN, u->zone, &p)))
+		return false;
+	if (!PACKET_LIKELY(load_u32(frame + ETH_HLEN + 12) == u->src4))
+		*strangers |= LANE(i);
+	store_u64(&b->hdr[i], p.headers);
+	store_u64(key, p.key_words[0]);
+	store_u64(key + 8, p.key_words[1]);
+	flow_aim_hash(
+		&u->aim, b, i, flow_hash4_words(&u->aim.salt, p.key_words[0], p.key_words[1]));
+	return true;
 }
 
-static inline void store_key6(struct burst *b, lanes_t i, const struct parsed *p)
+static inline __attribute__((always_inline)) bool classify6(
+	struct burst *b, lanes_t i, const struct usual *u, lanes_t *strangers)
 {
 	uint8_t *key = (uint8_t *)&b->key6[i];
-
-	store_u64(key, p->key_words[0]);
-	store_u64(key + 8, p->key_words[1]);
-	store_u64(key + 16, p->key_words[2]);
-	store_u64(key + 24, p->key_words[3]);
-	store_u64(key + 32, p->key_words[4]);
-	b->v6 |= LANE(i);
-}
-
-static inline __attribute__((always_inline)) bool classify_fast4(
-	struct burst *b, lanes_t i, const uint8_t *frame, uint16_t zone)
-{
-	struct parsed p;
-
-	if (!PACKET_LIKELY(parse_fast4(frame, b->len[i], ETH_HLEN, zone, &p)))
-		return false;
-	store_lane(b, i, &p);
-	store_key4(b, i, &p);
-	return true;
-}
-
-/* Out of line: the two families in one loop do not fit into the registers. */
-static __attribute__((noinline)) bool classify_fast6(
-	struct burst *b, lanes_t i, const uint8_t *frame, uint16_t zone)
-{
-	struct parsed p;
-
-	if (!frame_is_plain6(frame, b->len[i]) ||
-		!PACKET_LIKELY(parse_fast6(frame, b->len[i], ETH_HLEN, zone, &p)))
-		return false;
-	store_lane(b, i, &p);
-	store_key6(b, i, &p);
-	return true;
-}
-
-/* The common packets: untagged TCP and UDP to our MAC. False: classify_rare() has to look. */
-static inline __attribute__((always_inline)) bool classify_fast(
-	struct burst *b, lanes_t i, uint64_t mac, uint16_t zone)
-{
 	const uint8_t *frame = b->data[i];
+	uint16_t len = b->len[i];
+	struct parsed p;
 
-	if (!PACKET_LIKELY(b->len[i] >= PARSE_FAST_MIN && mac_word(frame) == mac))
+	if (!PACKET_LIKELY(len >= PARSE_FAST_MIN + 20 && front_is_usual(frame, u) &&
+		    parse_fast6(frame, len, ETH_HLEN, u->zone, &p)))
 		return false;
-	return PACKET_LIKELY(frame_is_plain4(frame)) ? classify_fast4(b, i, frame, zone)
-						     : classify_fast6(b, i, frame, zone);
+	if (!PACKET_LIKELY(((p.key_words[0] ^ u->src6[0]) | (p.key_words[1] ^ u->src6[1])) == 0))
+		*strangers |= LANE(i);
+	store_u64(&b->hdr[i], p.headers);
+	for (unsigned n = 0; n < 5; n++)
+		store_u64(key + 8 * n, p.key_words[n]);
+	flow_aim_hash(&u->aim, b, i, flow_hash6_words(&u->aim.salt, p.key_words));
+	return true;
 }
 
-/* Whatever parse_fast() leaves. */
+static __attribute__((noinline)) lanes_t classify_lanes6(
+	const struct worker *w, struct burst *b, const struct vport *vp, lanes_t in)
+{
+	lanes_t others = 0, strangers = 0;
+	struct usual u;
+
+	usual_of(w, vp, IP_V6, &u);
+	lanes_each(i, in) if (!PACKET_LIKELY(classify6(b, i, &u, &strangers))) others |= LANE(i);
+	b->v6 |= in & ~others;
+	b->strangers |= strangers;
+	return others;
+}
+
+/* Those that are longer than their packet, as frames of 60 bytes are: the padding is cut off. */
+static __attribute__((noinline)) lanes_t classify_padded4(
+	const struct worker *w, struct burst *b, const struct vport *vp, lanes_t in)
+{
+	lanes_t others = 0, strangers = 0;
+	struct usual u;
+
+	usual_of(w, vp, IP_V4, &u);
+	lanes_foreach (i, in) {
+		uint32_t end = b->len[i] < PARSE_FAST_MIN ? 0 : ipv4_end(b->data[i], ETH_HLEN);
+		uint16_t len = b->len[i];
+
+		if (end < PARSE_FAST_MIN || end >= len || !front_is_usual(b->data[i], &u)) {
+			others |= LANE(i);
+			continue;
+		}
+		b->len[i] = (uint16_t)end;
+		b->resized |= LANE(i);
+		if (!classify4(b, i, &u, &strangers))
+			others |= LANE(i);
+	}
+	b->strangers |= strangers;
+	return others;
+}
+
+/* All the rest. */
 static __attribute__((noinline, cold)) void classify_rare(
-	struct burst *b, lanes_t i, const struct vport *vp)
+	struct worker *w, struct burst *b, lanes_t i, const struct vport *vp)
 {
 	const uint8_t *frame = b->data[i];
 	struct parsed p;
@@ -99,14 +161,18 @@ static __attribute__((noinline, cold)) void classify_rare(
 		lane_drop(b, i, DROP_Multicast);
 		return;
 	}
-	store_lane(b, i, &p);
+	if (p.len != b->len[i]) {
+		b->len[i] = p.len;
+		b->resized |= LANE(i);
+	}
+	store_u64(&b->hdr[i], p.headers);
 	b->flags[i] |= p.flags;
-	if (p.kind == PARSE_FLOW && (p.proto == IP_PROTO_TCP || p.proto == IP_PROTO_UDP))
-		b->plain |= LANE(i);
-	if ((p.flags & LANE_V6) != 0)
-		store_key6(b, i, &p);
-	else
-		store_key4(b, i, &p);
+	if ((p.flags & LANE_V6) != 0) {
+		b->key6[i] = p.key6;
+		b->v6 |= LANE(i);
+	} else {
+		b->key4[i] = p.key4;
+	}
 	if (p.kind == PARSE_NEIGHBOUR)
 		b->to.neighbour |= LANE(i);
 	else if (p.kind == PARSE_ICMP_ERROR)
@@ -114,39 +180,41 @@ static __attribute__((noinline, cold)) void classify_rare(
 	else if ((p.flags & LANE_FRAGMENT) != 0)
 		b->to.fragment |= LANE(i);
 	else
-		b->to.flow |= LANE(i);
+		stage_to_flow(w, b, i);
 }
 
 /* Lanes of in (all of the burst from its first one on) that came from one vport; returns those
  * that follow. */
 static lanes_t classify_run(struct worker *w, struct burst *b, lanes_t in)
 {
-	uint32_t id = b->in_vport[lanes_first(in)];
+	lanes_t first = lanes_first(in), others = 0, strangers = 0, left, i;
+	uint32_t id = b->in_vport[first], count = b->count;
 	const struct vport *vp = w->snap.vports->at[id];
-	lanes_t rare = 0, left, i;
-	uint64_t bytes = 0, mac;
-	uint16_t zone;
+	uint64_t bytes = 0;
+	struct usual u;
 
 	if (__builtin_expect(vp == NULL, 0)) {
-		lane_drop(b, lanes_first(in), DROP_TxPortDown);
+		lane_drop(b, first, DROP_TxPortDown);
 		return in & (in - 1);
 	}
-	mac = mac_constant(vp->mac);
-	zone = vp->zone;
-	for (i = lanes_first(in); i < b->count; i++) {
-		if (__builtin_expect(b->in_vport[i] != id, 0))
-			break;
+	usual_of(w, vp, IP_V4, &u);
+	for (i = first; i < count && PACKET_LIKELY(b->in_vport[i] == id); i++) {
 		bytes += b->len[i];
-		if (!PACKET_LIKELY(classify_fast(b, i, mac, zone)))
-			rare |= LANE(i);
+		if (!PACKET_LIKELY(classify4(b, i, &u, &strangers)))
+			others |= LANE(i);
 	}
 	left = i < BURST_MAX ? in & ~(LANE(i) - 1) : 0;
 	in &= ~left;
-	b->to.flow |= in & ~rare;
-	b->plain |= in & ~rare;
-	lanes_foreach (k, rare)
-		classify_rare(b, k, vp);
-	COUNT(w->counters.vport[id].rx_packets, __builtin_popcountll(in));
+	b->strangers |= strangers;
+	if (!PACKET_LIKELY(others == 0))
+		others = classify_lanes6(w, b, vp, others);
+	if (!PACKET_LIKELY(others == 0))
+		others = classify_padded4(w, b, vp, others);
+	b->to.flow |= in & ~others;
+	b->plain |= in & ~others;
+	lanes_foreach (k, others)
+		classify_rare(w, b, k, vp);
+	COUNT(w->counters.vport[id].rx_packets, lanes_count(in));
 	COUNT(w->counters.vport[id].rx_bytes, bytes);
 	return left;
 }
@@ -155,8 +223,7 @@ void stage_classify(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_classify, &b->to.classify);
 
-	COUNT(w->counters.received, __builtin_popcountll(in));
-	/* Nearly always the whole burst is of one vport. */
+	COUNT(w->counters.received, lanes_count(in));
 	while (in != 0)
 		in = classify_run(w, b, in);
 }

@@ -96,7 +96,7 @@ static void fill_meta(struct worker *w, const struct burst *b, lanes_t i, uint32
 	struct flow_cold *cold = &flow_cold_array(w->dp->flows, f)[entry];
 	uint8_t flags = snat ? FLOW_F_SNAT : 0;
 
-	m->class = (uint8_t)class_of(b->proto[i]);
+	m->class = (uint8_t)class_of(b->hdr[i].proto);
 	m->settled = m->class == FLOW_CLASS_TCP ? FLOW_ESTABLISHED : FLOW_REPLIED;
 	m->backend = 0;
 	cold->svc_port_id = 0;
@@ -170,7 +170,7 @@ static int link_reply(struct worker *w, const struct burst *b, lanes_t i, uint32
 {
 	const struct snat_config *s = &w->snap.tunables->snat;
 	enum ip_family f = lane_family(b, i);
-	bool echo = class_of(b->proto[i]) == FLOW_CLASS_ICMP;
+	bool echo = class_of(b->hdr[i].proto) == FLOW_CLASS_ICMP;
 	uint16_t original = ntohs(lane_sport(b, i));
 	uint32_t hash = lane_tuple_hash(b, i);
 

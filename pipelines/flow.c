@@ -4,7 +4,7 @@
 /* flow: 5-tuple and zone to an entry and a direction. A hit in a settled state goes straight to
  * rewrite; everything else about a flow's life is decided in the cold half below. */
 
-#include "core/flow.h"
+#include "core/flow_probe.h"
 #include "pipelines/stage.h"
 
 #define TCP_CONTROL (TCP_FIN | TCP_SYN | TCP_RST)
@@ -71,9 +71,22 @@ static __attribute__((noinline)) bool flow_rejudged(
 	return false;
 }
 
-static inline bool backend_gone(const struct worker *w, const struct flow_meta *m)
+/* What the loop over the hits reads of the worker, by value for the compiler's sake. */
+struct flow_now {
+	uint32_t generation, ms;
+	const struct backend_table *backends;
+};
+
+static inline struct flow_now flow_now_of(const struct worker *w)
 {
-	return backend_state(w->snap.services->backends, m->backend) == BACKEND_GONE;
+	return (struct flow_now){.generation = w->snap.generation,
+		.ms = w->now_ms,
+		.backends = w->snap.services->backends};
+}
+
+static inline bool backend_gone(const struct backend_table *backends, const struct flow_meta *m)
+{
+	return backend_state(backends, m->backend) == BACKEND_GONE;
 }
 
 /* A new connection on a used tuple: a closed one is over, and one to a backend that is gone must
@@ -84,10 +97,10 @@ static bool tcp_restarts(const struct worker *w, const struct burst *b, lanes_t 
 	uint8_t flags = atomic_load_explicit(&m->flags, memory_order_relaxed);
 	uint8_t state = atomic_load_explicit(&m->state, memory_order_relaxed);
 
-	if (dir != DIR_FORWARD || (b->tcp_flags[i] & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (dir != DIR_FORWARD || (b->hdr[i].tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return false;
 	return state == FLOW_CLOSING || state == FLOW_RESET || state == FLOW_FIN ||
-		((flags & FLOW_F_DNAT) != 0 && backend_gone(w, m));
+		((flags & FLOW_F_DNAT) != 0 && backend_gone(w->snap.services->backends, m));
 }
 
 /* A packet that may move its flow's state. True: the entry is dead, and the lane goes the way of a
@@ -109,8 +122,8 @@ static __attribute__((noinline)) bool flow_unsettled(struct worker *w, struct bu
 		b->to.service |= LANE(i);
 		return true;
 	}
-	flow_tcp_advance(m, dir, b->tcp_flags[i]);
-	if (w->offload != NULL && (b->tcp_flags[i] & TCP_CONTROL) != 0)
+	flow_tcp_advance(m, dir, b->hdr[i].tcp_flags);
+	if (w->offload != NULL && (b->hdr[i].tcp_flags & TCP_CONTROL) != 0)
 		offload_ending(w, b, i);
 	return false;
 }
@@ -123,7 +136,7 @@ static __attribute__((noinline)) bool flow_orphaned(
 	struct worker *w, struct burst *b, lanes_t i, enum ip_family f, const struct flow_meta *m)
 {
 	if (m->class == FLOW_CLASS_TCP && (b->flags[i] & LANE_FRAGMENT_LATER) == 0 &&
-		(b->tcp_flags[i] & (TCP_SYN | TCP_RST)) != 0)
+		(b->hdr[i].tcp_flags & (TCP_SYN | TCP_RST)) != 0)
 		return false;
 	flow_kill(w->dp->flows, f, b->flow[i] >> 1);
 	if (m->class == FLOW_CLASS_TCP) {
@@ -143,12 +156,13 @@ static inline bool flow_settled(const struct flow_meta *m, uint8_t tcp_flags, ui
 		atomic_load_explicit(&m->config_gen, memory_order_relaxed) == generation;
 }
 
-static inline bool flow_feeds_gone(const struct worker *w, uint32_t slot, const struct flow_meta *m)
+static inline bool flow_feeds_gone(
+	const struct backend_table *backends, uint32_t slot, const struct flow_meta *m)
 {
 	return (slot & 1) == DIR_FORWARD &&
 		(atomic_load_explicit(&m->flags, memory_order_relaxed) &
 			(FLOW_F_CHECK_BACKEND | FLOW_F_RESET_BACKEND)) != 0 &&
-		__builtin_expect(backend_gone(w, m), 0);
+		__builtin_expect(backend_gone(backends, m), 0);
 }
 
 static inline void flow_leave(
@@ -167,17 +181,25 @@ static __attribute__((noinline)) bool flow_hit_rare(
 	if (atomic_load_explicit(&m->config_gen, memory_order_relaxed) != w->snap.generation &&
 		flow_rejudged(w, b, i, f, m))
 		return false;
-	if (flow_feeds_gone(w, b->flow[i], m) && flow_orphaned(w, b, i, f, m))
+	if (flow_feeds_gone(w->snap.services->backends, b->flow[i], m) &&
+		flow_orphaned(w, b, i, f, m))
 		return false;
 	return !flow_unsettled(w, b, i, f, m, dir);
 }
 
 /* What may start a flow. */
-static void flow_miss(struct worker *w, struct burst *b, lanes_t i)
+static void flow_miss(struct worker *w, struct burst *b, lanes_t i, enum ip_family f)
 {
-	uint8_t tcp = b->tcp_flags[i];
+	enum drop_reason fault = f == IP_V6 ? packet_address_fault6(&b->key6[i])
+					    : packet_address_fault4(&b->key4[i]);
+	uint8_t tcp = b->hdr[i].tcp_flags;
 
-	if (b->proto[i] == IP_PROTO_TCP && (b->flags[i] & LANE_FRAGMENT_LATER) == 0) {
+	if (fault != DROP_REASONS) {
+		lane_drop(b, i, fault);
+		return;
+	}
+
+	if (b->hdr[i].proto == IP_PROTO_TCP && (b->flags[i] & LANE_FRAGMENT_LATER) == 0) {
 		bool opens = (tcp & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 
 		/* Neither a reset nor half of a handshake starts anything; other packets of a
@@ -187,8 +209,8 @@ static void flow_miss(struct worker *w, struct burst *b, lanes_t i)
 			lane_drop(b, i, DROP_FlowInvalidState);
 			return;
 		}
-	} else if (b->proto[i] == IP_PROTO_ICMP || b->proto[i] == IP_PROTO_ICMPV6) {
-		const uint8_t *icmp = b->data[i] + b->l4[i];
+	} else if (b->hdr[i].proto == IP_PROTO_ICMP || b->hdr[i].proto == IP_PROTO_ICMPV6) {
+		const uint8_t *icmp = b->data[i] + b->hdr[i].l4;
 
 		/* An echo reply that nobody asked for (ICMP 0, ICMPv6 129). */
 		if ((b->flags[i] & LANE_FRAGMENT_LATER) == 0 && (icmp[0] == 0 || icmp[0] == 129)) {
@@ -215,17 +237,18 @@ static __attribute__((noinline)) bool flow_find_lane(
 	return found != FLOW_NONE;
 }
 
-/* Lanes whose probe did not lead to their entry; returns those that go on to rewrite. */
-static __attribute__((noinline)) lanes_t flow_again(struct worker *w, struct burst *b,
-	lanes_t lanes, enum ip_family f, const struct flow_probe *p)
+/* Lanes whose probe did not lead to their entry; returns those that go on to rewrite. missed: no
+ * tag was theirs. */
+static __attribute__((noinline)) lanes_t flow_again(
+	struct worker *w, struct burst *b, lanes_t lanes, enum ip_family f, lanes_t missed)
 {
 	lanes_t out = 0;
 
 	lanes_foreach (i, lanes) {
-		bool nothing = ((p->missed & ~p->chained) & LANE(i)) != 0;
+		bool nothing = (missed & LANE(i)) != 0 && flow_probe_final(b, i);
 
 		if (nothing || !flow_find_lane(w, b, i, f))
-			flow_miss(w, b, i);
+			flow_miss(w, b, i, f);
 		else if (flow_hit_rare(w, b, i, f, flow_meta(w->dp->flows, f, b->flow[i] >> 1)))
 			out |= LANE(i);
 	}
@@ -235,47 +258,90 @@ static __attribute__((noinline)) lanes_t flow_again(struct worker *w, struct bur
 	return out;
 }
 
-/* Compares the keys and decides in one visit of each entry. Compiled for each family. */
-static inline __attribute__((always_inline)) void flow_lanes(
-	struct worker *w, struct burst *b, lanes_t in, const enum ip_family f)
+/* So many lanes are worked on while the entries of as many arrive. */
+#define GROUP 16
+
+/* Which lanes of a family went where. */
+struct flow_lanes {
+	lanes_t missed; /* by their tags */
+	lanes_t again;  /* the probe did not lead to their entry */
+	lanes_t gone;   /* elsewhere than to rewrite */
+};
+
+static inline __attribute__((always_inline)) void probe_lane(struct burst *b, lanes_t i,
+	const void *entries, const enum ip_family f, struct flow_lanes *out)
 {
-	uint32_t generation = w->snap.generation, now_ms = w->now_ms;
-	struct flow4 *entries4 = flow_array4(w->dp->flows);
-	struct flow6 *entries6 = flow_array6(w->dp->flows);
-	lanes_t again = 0, gone = 0;
-	struct flow_probe p;
+	uint32_t slot;
 
-	if (f == IP_V6)
-		flow_probe6(w->dp->flows, b, in, &p);
-	else
-		flow_probe4(w->dp->flows, b, in, &p);
-	for (size_t k = 0, n = p.n; k < n; k++) {
-		lanes_t i = p.lane[k];
-		uint32_t slot = p.slot[k];
-		struct flow4 *e4 = &entries4[slot >> 1];
-		struct flow6 *e6 = &entries6[slot >> 1];
-		struct flow_meta *m = f == IP_V6 ? &e6->meta : &e4->meta;
-		bool same = f == IP_V6 ? flow_key6_equal(&e6->key[slot & 1], &b->key6[i])
-				       : flow_key4_equal(&e4->key[slot & 1], &b->key4[i]);
-
-		b->flow[i] = slot;
-		if (PACKET_LIKELY(same && flow_settled(m, b->tcp_flags[i], generation))) {
-			if (flow_feeds_gone(w, slot, m) && flow_orphaned(w, b, i, f, m)) {
-				gone |= LANE(i);
-				continue;
-			}
-		} else if (!same || !entry_live(m)) {
-			again |= LANE(i);
-			continue;
-		} else if (!flow_hit_rare(w, b, i, f, m)) {
-			gone |= LANE(i);
-			continue;
-		}
-		flow_leave(b, i, slot, m, now_ms);
+	if (!PACKET_LIKELY(flow_probe(b, i, entries, f == IP_V6, &slot))) {
+		/* Entry 0 stands in: its key is another, or the lane's after all. */
+		slot = 0;
+		out->missed |= LANE(i);
 	}
-	if (!PACKET_LIKELY(again == 0))
-		gone |= again & ~flow_again(w, b, again, f, &p);
-	b->to.rewrite |= in & ~gone;
+	b->flow[i] = slot;
+}
+
+/* Compares the keys and decides in one visit of the entry. */
+static inline __attribute__((always_inline)) void visit_lane(struct worker *w, struct burst *b,
+	lanes_t i, void *entries, const enum ip_family f, const struct flow_now *now,
+	struct flow_lanes *out)
+{
+	uint32_t slot = b->flow[i];
+	struct flow4 *e4 = (struct flow4 *)entries + (slot >> 1);
+	struct flow6 *e6 = (struct flow6 *)entries + (slot >> 1);
+	struct flow_meta *m = f == IP_V6 ? &e6->meta : &e4->meta;
+	bool same = f == IP_V6 ? flow_key6_equal(&e6->key[slot & 1], &b->key6[i])
+			       : flow_key4_equal(&e4->key[slot & 1], &b->key4[i]);
+
+	if (PACKET_LIKELY(same && flow_settled(m, b->hdr[i].tcp_flags, now->generation))) {
+		if (flow_feeds_gone(now->backends, slot, m) && flow_orphaned(w, b, i, f, m)) {
+			out->gone |= LANE(i);
+			return;
+		}
+	} else if (!same || !entry_live(m)) {
+		out->again |= LANE(i);
+		return;
+	} else if (!flow_hit_rare(w, b, i, f, m)) {
+		out->gone |= LANE(i);
+		return;
+	}
+	flow_leave(b, i, slot, m, now->ms);
+}
+
+/* Groups follow each other by one: while the entries of the next arrive, this one is visited.
+ * Compiled for each family, and for sets without holes. */
+static inline __attribute__((always_inline)) void flow_lanes(
+	struct worker *w, struct burst *b, lanes_t in, const enum ip_family f, const bool dense)
+{
+	lanes_t count = BURST_MAX - (lanes_t)__builtin_clzll(in);
+	void *entries =
+		f == IP_V6 ? (void *)flow_array6(w->dp->flows) : (void *)flow_array4(w->dp->flows);
+	struct flow_now now = flow_now_of(w);
+	struct flow_lanes out = {0};
+
+	for (lanes_t at = 0; at < count + GROUP; at += GROUP) {
+		lanes_t end = at + GROUP < count ? at + GROUP : count;
+
+		for (lanes_t i = at; i < end; i++)
+			if (dense || (in >> i & 1) != 0)
+				probe_lane(b, i, entries, f, &out);
+		end = at < count ? at : count;
+		for (lanes_t i = at < GROUP ? 0 : at - GROUP; i < end; i++)
+			if (dense || (in >> i & 1) != 0)
+				visit_lane(w, b, i, entries, f, &now, &out);
+	}
+	if (!PACKET_LIKELY(out.again == 0))
+		out.gone |= out.again & ~flow_again(w, b, out.again, f, out.missed);
+	b->to.rewrite |= in & ~out.gone;
+}
+
+static void flow_family(struct worker *w, struct burst *b, lanes_t in, enum ip_family f)
+{
+	if (PACKET_LIKELY(lanes_dense(in)))
+		f == IP_V6 ? flow_lanes(w, b, in, IP_V6, true) : flow_lanes(w, b, in, IP_V4, true);
+	else
+		f == IP_V6 ? flow_lanes(w, b, in, IP_V6, false)
+			   : flow_lanes(w, b, in, IP_V4, false);
 }
 
 void stage_flow(struct worker *w, struct burst *b)
@@ -284,9 +350,18 @@ void stage_flow(struct worker *w, struct burst *b)
 	lanes_t v6 = in & b->v6, v4 = in & ~b->v6;
 
 	if (v4 != 0)
-		flow_lanes(w, b, v4, IP_V4);
+		flow_family(w, b, v4, IP_V4);
 	if (v6 != 0)
-		flow_lanes(w, b, v6, IP_V6);
+		flow_family(w, b, v6, IP_V6);
 	if (__builtin_expect(w->offload != NULL, 0))
 		offload_sample(w, b, in & b->to.rewrite);
+}
+
+void stage_to_flow(struct worker *w, struct burst *b, lanes_t i)
+{
+	bool v6 = (b->v6 & LANE(i)) != 0;
+	struct flow_aim aim = flow_aim_of(w->dp->flows, v6);
+
+	flow_aim_lane(&aim, v6, b, i);
+	b->to.flow |= LANE(i);
 }

@@ -27,17 +27,17 @@ void stage_fragment(struct worker *w, struct burst *b)
 		parse_frame(b->data[i], b->len[i], vp->zone, &p);
 		if (p.kind != PARSE_FRAGMENT_LATER) {
 			frag_first(w->frags, &p, w->now_ms);
-			b->to.flow |= LANE(i);
+			stage_to_flow(w, b, i);
 			continue;
 		}
 		switch (frag_later(w->frags, &p, &pkt, w->now_ms, &reason)) {
 		case FRAG_PASS:
-			b->proto[i] = p.proto; /* IPv6 names it in the first fragment only */
+			b->hdr[i].proto = p.proto; /* IPv6 names it in the first fragment only */
 			if (lane_family(b, i) == IP_V6)
 				b->key6[i] = p.key6;
 			else
 				b->key4[i] = p.key4;
-			b->to.flow |= LANE(i);
+			stage_to_flow(w, b, i);
 			break;
 		case FRAG_HELD:
 			break;

@@ -27,7 +27,7 @@ static void hold_lane(struct worker *w, struct burst *b, lanes_t i)
 	struct held_packet *h;
 	uint32_t same = 0;
 
-	e.addr = target_of(nh, b->data[i] + b->l3[i]);
+	e.addr = target_of(nh, b->data[i] + b->hdr[i].l3);
 	for (uint32_t n = 0; n < w->held_count; n++)
 		same += ip_equal(&w->held[n].target, &e.addr);
 	if (w->held_count == HOLD_MAX || same >= HOLD_PER_TARGET) {
@@ -42,7 +42,7 @@ static void hold_lane(struct worker *w, struct burst *b, lanes_t i)
 	h->buf = b->buf[i];
 	h->data = b->data[i];
 	h->len = b->len[i];
-	h->l3 = b->l3[i];
+	h->l3 = b->hdr[i].l3;
 	h->in_vport = b->in_vport[i];
 	h->flags = b->flags[i];
 	h->target = e.addr;
@@ -66,8 +66,8 @@ static void to_lane(struct burst *b, lanes_t i, const struct held_packet *h)
 	b->buf[i] = h->buf;
 	b->data[i] = h->data;
 	b->len[i] = h->len;
-	b->l3[i] = h->l3;
-	b->l4[i] = h->l3;
+	b->hdr[i].l3 = h->l3;
+	b->hdr[i].l4 = h->l3;
 	b->in_vport[i] = h->in_vport;
 	b->flags[i] = h->flags;
 	b->resized |= LANE(i);
@@ -106,6 +106,7 @@ void hold_retry(struct worker *w)
 	w->held_tried_ms = w->now_ms;
 	b->count = 0;
 	b->v6 = 0;
+	b->plain = 0;
 	b->resized = 0;
 	for (uint32_t n = 0; n < w->held_count; n++)
 		if (b->count == BURST_MAX || !release(w, b, &w->held[n]))

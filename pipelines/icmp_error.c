@@ -51,7 +51,7 @@ static void translate6(struct worker *w, struct burst *b, lanes_t i, const struc
 
 static uint8_t lane_ttl(const struct burst *b, lanes_t i, bool v6)
 {
-	const uint8_t *l3 = b->data[i] + b->l3[i];
+	const uint8_t *l3 = b->data[i] + b->hdr[i].l3;
 
 	return v6 ? ((const struct ipv6_hdr *)l3)->hop_limit : ((const struct ipv4_hdr *)l3)->ttl;
 }
@@ -88,7 +88,7 @@ void stage_icmp_error(struct worker *w, struct burst *b)
 			translate6(w, b, i, &outer, &inner, ref >> 1, dir);
 		else
 			translate4(w, b, i, &outer, &inner, ref >> 1, dir);
-		ttl_decrement(b->data[i] + b->l3[i], v6);
+		ttl_decrement(b->data[i] + b->hdr[i].l3, v6);
 		/* An error never refreshes the flow it is about. */
 		b->next_hop[i] = atomic_load_explicit(&m->next_hop[dir], memory_order_relaxed);
 		b->to.transmit |= LANE(i);

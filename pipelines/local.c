@@ -16,11 +16,11 @@ void stage_local(struct worker *w, struct burst *b)
 
 		if ((b->flags[i] & LANE_FRAGMENT) != 0) {
 			lane_drop(b, i, DROP_LocalUnsupported);
-		} else if (b->proto[i] == IP_PROTO_TCP) {
+		} else if (b->hdr[i].proto == IP_PROTO_TCP) {
 			lane_reject(b, i, REJECT_TCP_RESET, DROP_LocalUnsupported);
-		} else if (b->proto[i] == IP_PROTO_UDP) {
+		} else if (b->hdr[i].proto == IP_PROTO_UDP) {
 			lane_reject(b, i, REJECT_PORT_UNREACHABLE, DROP_LocalUnsupported);
-		} else if (echo_reply(b->data[i], b->len[i], b->l3[i], b->l4[i], v6)) {
+		} else if (echo_reply(b->data[i], b->len[i], b->hdr[i].l3, b->hdr[i].l4, v6)) {
 			struct vport_counters *c = &w->counters.vport[b->in_vport[i]];
 
 			b->out_vport[i] = b->in_vport[i];

@@ -45,11 +45,11 @@ static struct offload_request request(
 static void nominate(struct worker *w, const struct burst *b, lanes_t i)
 {
 	struct offload_request r = request(w, b, i, OFFLOAD_NOMINATE);
-	const uint8_t *l3 = b->data[i] + b->l3[i];
+	const uint8_t *l3 = b->data[i] + b->hdr[i].l3;
 
-	if (b->proto[i] != IP_PROTO_TCP && b->proto[i] != IP_PROTO_UDP)
+	if (b->hdr[i].proto != IP_PROTO_TCP && b->hdr[i].proto != IP_PROTO_UDP)
 		return;
-	r.len = (uint16_t)(b->len[i] - b->l3[i]);
+	r.len = (uint16_t)(b->len[i] - b->hdr[i].l3);
 	r.ttl = r.family == IP_V6 ? l3[7] : l3[8];
 	if ((b->flags[i] & (LANE_FRAGMENT | LANE_IP_OPTIONS)) != 0) {
 		r.kind = OFFLOAD_EXCLUDE;

@@ -42,6 +42,7 @@ void pipeline_run(struct worker *w, struct burst *b)
 	COUNT(w->counters.bursts, 1);
 	b->v6 = 0;
 	b->plain = 0;
+	b->strangers = 0;
 	b->resized = 0;
 	run_stages(w, b, uplink ? &pipeline_uplink : &pipeline_pod);
 }

@@ -15,7 +15,7 @@ static const uint8_t source_class[] = {
 
 uint32_t lane_tuple_hash(const struct burst *b, lanes_t i)
 {
-	uint64_t h = b->proto[i];
+	uint64_t h = b->hdr[i].proto;
 
 	if (lane_family(b, i) == IP_V6) {
 		uint64_t words[5];
@@ -48,7 +48,7 @@ void lane_service_query(
 		.dst = lane_dst(b, i),
 		.sport = lane_sport(b, i),
 		.dport = lane_dport(b, i),
-		.proto = b->proto[i],
+		.proto = b->hdr[i].proto,
 		.source = source_class[stage_in_vport(w, b, i)->role],
 		.local_vport = stage_in_vport(w, b, i)->local_clients,
 		.hash = lane_tuple_hash(b, i),
@@ -78,7 +78,8 @@ static void service_lane(struct worker *w, struct burst *b, lanes_t i)
 		return;
 	case SVC_REJECT:
 		lane_reject(b, i,
-			b->proto[i] == IP_PROTO_TCP ? REJECT_TCP_RESET : REJECT_PORT_UNREACHABLE,
+			b->hdr[i].proto == IP_PROTO_TCP ? REJECT_TCP_RESET
+							: REJECT_PORT_UNREACHABLE,
 			v.reason);
 		return;
 	case SVC_DROP:
@@ -98,7 +99,7 @@ void stage_service(struct worker *w, struct burst *b)
 		struct svc_frontend_key k = {
 			.addr = lane_dst(b, i),
 			.port = lane_dport(b, i),
-			.proto = b->proto[i],
+			.proto = b->hdr[i].proto,
 			.family = (uint8_t)lane_family(b, i),
 		};
 

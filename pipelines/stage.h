@@ -64,29 +64,10 @@ static inline enum ip_family lane_family(const struct burst *b, lanes_t lane)
 	return (b->v6 & LANE(lane)) != 0 ? IP_V6 : IP_V4;
 }
 
-/* A MAC as it lies in the first six bytes of eight. */
-static inline uint64_t mac_word(const uint8_t *p)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return load_u64(p) << 16;
-#else
-	return load_u64(p) >> 16;
-#endif
-}
-
-/* The same of a MAC that nothing lies behind. */
-static inline uint64_t mac_constant(const uint8_t mac[6])
-{
-	uint8_t word[8] = {0};
-
-	memcpy(word, mac, 6);
-	return mac_word(word);
-}
-
 /* May the packet not be cut? Read from its header: few packets are ever asked. */
 static inline bool lane_dont_fragment(const struct burst *b, lanes_t lane)
 {
-	return (b->v6 & LANE(lane)) != 0 || (b->data[lane][b->l3[lane] + 6] & 0x40) != 0;
+	return (b->v6 & LANE(lane)) != 0 || (b->data[lane][b->hdr[lane].l3 + 6] & 0x40) != 0;
 }
 
 /* The packet is dropped for reason and its sender is told so, where that is allowed. */
@@ -119,6 +100,9 @@ static inline uint16_t lane_dport(const struct burst *b, lanes_t lane)
 {
 	return lane_family(b, lane) == IP_V6 ? b->key6[lane].dport : b->key4[lane].dport;
 }
+
+/* To the flow stage: the lane's key is known. */
+void stage_to_flow(struct worker *w, struct burst *b, lanes_t lane);
 
 /* What svc_decide() is asked about a lane. */
 void lane_service_query(

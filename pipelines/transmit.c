@@ -10,18 +10,18 @@
 /* The frame now starts elsewhere: a tag more or less than it came with. */
 static __attribute__((noinline)) void move_start(struct burst *b, lanes_t i, uint8_t l2_len)
 {
-	uint16_t l3 = b->l3[i];
+	uint16_t l3 = b->hdr[i].l3;
 
 	b->data[i] += l3 - l2_len;
 	b->len[i] = (uint16_t)(b->len[i] - l3 + l2_len);
-	b->l4[i] = (uint16_t)(b->l4[i] - l3 + l2_len);
-	b->l3[i] = l2_len;
+	b->hdr[i].l4 = (uint16_t)(b->hdr[i].l4 - l3 + l2_len);
+	b->hdr[i].l3 = l2_len;
 	b->resized |= LANE(i);
 }
 
 static void put_l2(struct burst *b, lanes_t i, const struct next_hop *nh)
 {
-	if (b->l3[i] != nh->l2_len)
+	if (b->hdr[i].l3 != nh->l2_len)
 		move_start(b, i, nh->l2_len);
 	memcpy(b->data[i], nh->l2, nh->l2_len);
 	if ((b->v6 & LANE(i)) != 0)
@@ -43,7 +43,7 @@ static void send_fragments(struct worker *w, struct burst *b, lanes_t i, const s
 			lane_drop(b, i, DROP_NoBuffer);
 			return;
 		}
-		len = ipv4_fragment(b->data[i], b->len[i], b->l3[i], nh->mtu, n, data, room);
+		len = ipv4_fragment(b->data[i], b->len[i], b->hdr[i].l3, nh->mtu, n, data, room);
 		if (len == 0) {
 			w->io->free_one(w, buf);
 			break;
@@ -84,7 +84,7 @@ static inline void count_sent(struct worker *w, uint16_t vport, uint16_t len)
 static __attribute__((noinline)) bool transmit_other(
 	struct worker *w, struct burst *b, lanes_t i, const struct next_hop *nh)
 {
-	if (nh->kind != NEXT_HOP_FORWARD || (b->len[i] - b->l3[i] > nh->mtu && nh->mtu != 0)) {
+	if (nh->kind != NEXT_HOP_FORWARD || (b->len[i] - b->hdr[i].l3 > nh->mtu && nh->mtu != 0)) {
 		transmit_rare(w, b, i, nh);
 		return false;
 	}
@@ -95,18 +95,17 @@ static __attribute__((noinline)) bool transmit_other(
 }
 
 /* Untagged in and out: the EtherType is there already. False: the lane went elsewhere. */
-static inline __attribute__((always_inline)) bool transmit_lane(
-	struct worker *w, struct burst *b, lanes_t i)
+static inline __attribute__((always_inline)) bool transmit_plain(
+	struct worker *w, struct burst *b, lanes_t i, const struct next_hop_table *hops)
 {
-	const struct next_hop *nh = next_hop_get(w->snap.next_hops, b->next_hop[i]);
-	uint16_t len = b->len[i], vport = nh->vport;
+	const struct next_hop *nh = next_hop_get(hops, b->next_hop[i]);
+	uint16_t len = b->len[i];
 	uint8_t *l2 = b->data[i];
 
-	if (!PACKET_LIKELY(nh->kind == NEXT_HOP_FORWARD && nh->l2_len == ETH_HLEN &&
-		    b->l3[i] == ETH_HLEN && len - ETH_HLEN <= nh->mtu))
+	if (!PACKET_LIKELY(len <= nh->plain_max))
 		return transmit_other(w, b, i, nh);
-	b->out_vport[i] = vport;
-	count_sent(w, vport, len);
+	b->out_vport[i] = nh->vport;
+	count_sent(w, nh->vport, len);
 	store_u64(l2, load_u64(nh->l2));
 	store_u32(l2 + 8, load_u32(nh->l2 + 8));
 	return true;
@@ -115,19 +114,13 @@ static inline __attribute__((always_inline)) bool transmit_lane(
 void stage_transmit(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_transmit, &b->to.transmit);
-	lanes_t gone = 0;
+	const struct next_hop_table *hops = w->snap.next_hops;
+	lanes_t plain = in & b->plain, gone = 0;
 
-	if (lanes_dense(in)) {
-		uint32_t n = lanes_count(in);
-
-		for (lanes_t i = 0; i < n; i++)
-			if (!PACKET_LIKELY(transmit_lane(w, b, i)))
-				gone |= LANE(i);
-	} else {
-		lanes_foreach (i, in)
-			if (!PACKET_LIKELY(transmit_lane(w, b, i)))
-				gone |= LANE(i);
-	}
+	lanes_each(i, plain) if (!PACKET_LIKELY(transmit_plain(w, b, i, hops))) gone |= LANE(i);
+	lanes_foreach (i, in & ~plain)
+		if (!transmit_other(w, b, i, next_hop_get(hops, b->next_hop[i])))
+			gone |= LANE(i);
 	in &= ~gone;
 	if (in != 0)
 		w->io->transmit(w, b, in);

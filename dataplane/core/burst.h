@@ -46,6 +46,11 @@ static inline uint32_t lanes_count(lanes_t set)
 	for (lanes_t i##_left = (set), i; i##_left != 0 && (i = lanes_first(i##_left), true); \
 		i##_left &= i##_left - 1)
 
+/* The same by counting: cheaper where most lanes of the burst are in the set. */
+#define lanes_each(i, set)                                                        \
+	for (lanes_t i = 0, i##_left = (set); i##_left != 0; i++, i##_left >>= 1) \
+		if ((i##_left & 1) != 0)
+
 /* What classify found in the headers. */
 enum lane_flag {
 	LANE_V6 = 1 << 0,
@@ -96,6 +101,17 @@ struct burst_sets {
 	lanes_t drop;   /* see reason[] */
 };
 
+/* One word, so that classify stores what it found at once. */
+struct lane_headers {
+	uint16_t l3, l4; /* offsets from data */
+	uint8_t proto, tcp_flags;
+	uint16_t zero;
+};
+
+_Static_assert(sizeof(struct lane_headers) == 8, "one store a packet");
+
+struct flow_bucket;
+
 struct burst {
 	struct burst_sets to;
 	uint16_t count;  /* lanes 0 .. count-1 came from receive */
@@ -108,15 +124,18 @@ struct burst {
 	uint16_t in_vport[BURST_MAX];
 
 	/* --- classify --- */
-	uint16_t l3[BURST_MAX]; /* offsets from data */
-	uint16_t l4[BURST_MAX];
+	struct lane_headers hdr[BURST_MAX];
 	uint8_t flags[BURST_MAX]; /* enum lane_flag; LANE_L4_CSUM_OK by receive */
-	uint8_t proto[BURST_MAX];
-	uint8_t tcp_flags[BURST_MAX];
 	lanes_t v6;
-	lanes_t plain; /* a TCP or UDP header is there: no later fragment, no other protocol */
+	lanes_t plain;     /* untagged TCP or UDP behind an IP header without options */
+	lanes_t strangers; /* of plain: the source is not the first address of its vport */
 	struct flow_key4 key4[BURST_MAX];
 	struct flow_key6 key6[BURST_MAX];
+
+	/* --- where the key's lookup begins (flow_probe.h); set with the key of lanes for flow ---
+	 */
+	const struct flow_bucket *bucket[BURST_MAX];
+	uint16_t tag[BURST_MAX];
 
 	/* --- flow, commit --- */
 	uint32_t flow[BURST_MAX]; /* entry << 1 | direction */

@@ -153,25 +153,8 @@ void flow_table_fini(struct flow_table *t);
 
 /* --- the hit path, bursts -------------------------------------------------------------------- */
 
-/* What the keys of a burst's lanes may lead to: buckets read, entries on their way. The caller
- * compares key and state of entry slot >> 1 itself, as the first touch of the entry; a lane that
- * this refutes is looked up alone unless it is missed and not chained. */
-struct flow_probe {
-	uint32_t n;
-	const uint8_t *lane; /* [n] */
-	lanes_t missed;      /* no tag in the first bucket; slot is of no use */
-	lanes_t chained;     /* of missed: there are more buckets */
-	uint32_t slot[BURST_MAX];
-	uint8_t compact[BURST_MAX];
-};
-
-/* Of one family: lanes of b->v6, or none of it. */
-void flow_probe4(
-	const struct flow_table *t, const struct burst *b, lanes_t lanes, struct flow_probe *p);
-void flow_probe6(
-	const struct flow_table *t, const struct burst *b, lanes_t lanes, struct flow_probe *p);
-
-/* Looks up b->key4 / b->key6 of lanes (b->v6 tells the family), hashing all, prefetching buckets,
+/* The stages' loops use core/flow_probe.h. This is the same for who wants no more than the answer:
+ * looks up b->key4 / b->key6 of lanes (b->v6 tells the family), hashing all, prefetching buckets,
  * then entries, then comparing. Sets b->flow of the hits and returns them. Live entries only. */
 lanes_t flow_lookup_burst(struct flow_table *t, struct burst *b, lanes_t lanes);
 

@@ -15,15 +15,17 @@
 #include "core/flow_key.h"
 
 struct flow_salt {
-	uint64_t word[6];
+	uint64_t word[8];
 };
 
 static inline uint64_t flow_mum(uint64_t a, uint64_t b)
 {
 #if defined(__x86_64__)
 	/* GCC 12 sends half of the product through memory. */
-	__asm__("mulq %1" : "+a"(a), "+d"(b) : : "cc");
-	return a ^ b;
+	uint64_t low, high;
+
+	__asm__("mulq %3" : "=a"(low), "=d"(high) : "%0"(a), "rm"(b) : "cc");
+	return low ^ high;
 #else
 	unsigned __int128 p = (unsigned __int128)a * b;
 
@@ -31,12 +33,12 @@ static inline uint64_t flow_mum(uint64_t a, uint64_t b)
 #endif
 }
 
-/* Six words from the two that configuration gives (splitmix64's finalizer). */
+/* Eight words from the two that configuration gives (splitmix64's finalizer). */
 static inline void flow_salt_init(struct flow_salt *s, const uint64_t seed[2])
 {
 	uint64_t state = seed[0];
 
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 8; i++) {
 		uint64_t z;
 
 		state += UINT64_C(0x9e3779b97f4a7c15);
@@ -49,10 +51,22 @@ static inline void flow_salt_init(struct flow_salt *s, const uint64_t seed[2])
 
 /* One product alone keeps some of the order of its input: under one salt in a few hundred, runs of
  * addresses fill buckets unevenly. */
-static inline uint64_t flow_mix(uint64_t h)
+static inline uint64_t flow_mix(const struct flow_salt *s, uint64_t h)
 {
-	h = (h ^ h >> 32) * UINT64_C(0xa0761d6478bd642f);
-	return h ^ h >> 32;
+	return flow_mum(h ^ s->word[2], s->word[3]);
+}
+
+static inline uint64_t flow_hash4_words(const struct flow_salt *s, uint64_t a, uint64_t b)
+{
+	return flow_mix(s, flow_mum(a ^ s->word[0], b ^ s->word[1]));
+}
+
+static inline uint64_t flow_hash6_words(const struct flow_salt *s, const uint64_t w[5])
+{
+	return flow_mix(s,
+		flow_mum(w[0] ^ s->word[0], w[1] ^ s->word[1]) ^
+			flow_mum(w[2] ^ s->word[4], w[3] ^ s->word[5]) ^
+			flow_mum(w[4] ^ s->word[6], s->word[7]));
 }
 
 static inline uint64_t flow_hash4(const struct flow_salt *s, const struct flow_key4 *k)
@@ -60,7 +74,7 @@ static inline uint64_t flow_hash4(const struct flow_salt *s, const struct flow_k
 	uint64_t w[2];
 
 	memcpy(w, k, 16);
-	return flow_mix(flow_mum(w[0] ^ s->word[0], w[1] ^ s->word[1]));
+	return flow_hash4_words(s, w[0], w[1]);
 }
 
 static inline uint64_t flow_hash6(const struct flow_salt *s, const struct flow_key6 *k)
@@ -68,7 +82,5 @@ static inline uint64_t flow_hash6(const struct flow_salt *s, const struct flow_k
 	uint64_t w[5];
 
 	memcpy(w, k, 40);
-	return flow_mix(flow_mum(w[0] ^ s->word[0], w[1] ^ s->word[1]) ^
-		flow_mum(w[2] ^ s->word[2], w[3] ^ s->word[3]) ^
-		flow_mum(w[4] ^ s->word[4], s->word[5]));
+	return flow_hash6_words(s, w);
 }

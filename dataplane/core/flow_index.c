@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "core/flow_index.h"
+#include "core/flow_probe.h"
 
 #if defined(__x86_64__)
 #define cpu_relax() __builtin_ia32_pause()
@@ -252,112 +253,31 @@ void flow_prefetch6(const struct flow_table *t, const struct flow_key6 *k)
 	__builtin_prefetch(flow_bucket_of(&t->half[IP_V6], flow_hash6(&t->salt, k)));
 }
 
-FLOW_INLINE const void *lane_key(const struct burst *b, bool v6, lanes_t i)
-{
-	return v6 ? (const void *)&b->key6[i] : (const void *)&b->key4[i];
-}
-
-static const uint8_t identity[BURST_MAX] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-	16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38,
-	39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61,
-	62, 63};
-
-/* The lanes one after the other, which makes the passes plain loops. */
-static void compact(struct flow_probe *p, lanes_t lanes)
-{
-	uint32_t n = 0;
-
-	p->n = lanes_count(lanes);
-	p->lane = identity;
-	if (lanes_dense(lanes))
-		return;
-	p->lane = p->compact;
-	lanes_foreach (i, lanes)
-		p->compact[n++] = (uint8_t)i;
-}
-
-/* Two passes, so that the cache misses of all lanes run at once: buckets, then entries. */
-FLOW_INLINE void probe_lanes(const struct flow_table *t, const struct burst *b, lanes_t lanes,
-	struct flow_probe *p, const bool v6)
-{
-	const struct flow_half *h = &t->half[v6];
-	const struct flow_bucket *bucket[BURST_MAX];
-	uint16_t tag[BURST_MAX];
-	const uint8_t *lane;
-	uint32_t n;
-
-	compact(p, lanes);
-	lane = p->lane;
-	n = p->n;
-	p->missed = p->chained = 0;
-	for (size_t k = 0; k < n; k++) {
-		uint64_t hash = flow_hash_of(t, v6, lane_key(b, v6, lane[k]));
-
-		bucket[k] = flow_bucket_of(h, hash);
-		__builtin_prefetch(bucket[k]);
-		tag[k] = flow_tag_of(hash);
-	}
-	for (size_t k = 0; k < n; k++) {
-		uint32_t mask = flow_match(bucket[k], tag[k]);
-		const char *line;
-		uint32_t slot;
-
-		if (__builtin_expect(mask == 0, 0)) {
-			/* Slot 0 stands in: its key is another, or the lane's after all. */
-			p->slot[k] = 0;
-			p->missed |= LANE(lane[k]);
-			if (atomic_load_explicit(&bucket[k]->next, memory_order_relaxed) != 0)
-				p->chained |= LANE(lane[k]);
-			continue;
-		}
-		slot = atomic_load_explicit(
-			&bucket[k]->slots[(unsigned)__builtin_ctz(mask)], memory_order_acquire);
-		p->slot[k] = slot;
-		line = (const char *)flow_meta_of(h, v6, slot >> 1);
-		__builtin_prefetch(line);
-		if (v6)
-			__builtin_prefetch(line + 64);
-	}
-}
-
-void flow_probe4(
-	const struct flow_table *t, const struct burst *b, lanes_t lanes, struct flow_probe *p)
-{
-	probe_lanes(t, b, lanes, p, false);
-}
-
-void flow_probe6(
-	const struct flow_table *t, const struct burst *b, lanes_t lanes, struct flow_probe *p)
-{
-	probe_lanes(t, b, lanes, p, true);
-}
-
-/* The third pass for who wants no more than the answer. Tags lie about one key in 6000, and then
- * the whole chain is walked. */
+/* Three passes, so that the cache misses of all lanes run at once: buckets, entries, keys. Tags lie
+ * about one key in 6000, and then the whole chain is walked. */
 FLOW_INLINE lanes_t lookup_lanes(
 	const struct flow_table *t, struct burst *b, lanes_t lanes, const bool v6)
 {
 	const struct flow_half *h = &t->half[v6];
-	lanes_t hits = 0, again = 0;
-	struct flow_probe p;
+	struct flow_aim aim = flow_aim_of(t, v6);
+	lanes_t hits = 0;
 
-	probe_lanes(t, b, lanes, &p, v6);
-	for (uint32_t k = 0; k < p.n; k++) {
-		lanes_t i = p.lane[k];
+	lanes_foreach (i, lanes)
+		flow_aim_lane(&aim, v6, b, i);
+	lanes_foreach (i, lanes)
+		if (!flow_probe(b, i, h->hot, v6, &b->flow[i]))
+			b->flow[i] = FLOW_NONE;
+	lanes_foreach (i, lanes) {
+		const void *key = v6 ? (const void *)&b->key6[i] : (const void *)&b->key4[i];
+		uint32_t slot = b->flow[i];
 
-		b->flow[i] = p.slot[k];
-		if (flow_key_is(h, v6, p.slot[k], lane_key(b, v6, i)) &&
-			flow_is_live(flow_meta_of(h, v6, p.slot[k] >> 1)))
-			hits |= LANE(i);
-		else
-			again |= LANE(i);
-	}
-	lanes_foreach (i, again & (p.chained | ~p.missed)) {
-		const void *key = lane_key(b, v6, i);
-		uint32_t found = flow_find(h, v6, flow_hash_of(t, v6, key), key);
-
-		b->flow[i] = found;
-		if (found != FLOW_NONE)
+		if (slot == FLOW_NONE && flow_probe_final(b, i))
+			continue;
+		if (slot == FLOW_NONE || !flow_key_is(h, v6, slot, key) ||
+			!flow_is_live(flow_meta_of(h, v6, slot >> 1)))
+			slot = flow_find(h, v6, flow_hash_of(t, v6, key), key);
+		b->flow[i] = slot;
+		if (slot != FLOW_NONE)
 			hits |= LANE(i);
 	}
 	return hits;

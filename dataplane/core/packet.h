@@ -129,11 +129,16 @@ struct parsed {
 	uint8_t kind;   /* enum parse_kind */
 	uint8_t reason; /* enum drop_reason, for PARSE_DROP */
 	uint8_t flags;  /* enum lane_flag; LANE_IP_OPTIONS for IPv6 extension headers too */
-	uint8_t proto;
-	uint8_t tcp_flags;
-	uint16_t vlan;   /* 0: none */
-	uint16_t l3, l4; /* offsets from the frame's start */
-	uint16_t len;    /* frame length without padding behind the IP packet */
+	uint16_t vlan;  /* 0: none */
+	uint16_t len;   /* frame length without padding behind the IP packet */
+	union {
+		struct {                 /* struct lane_headers */
+			uint16_t l3, l4; /* offsets from the frame's start */
+			uint8_t proto;
+			uint8_t tcp_flags;
+		};
+		uint64_t headers;
+	};
 	/* Fragments only (LANE_FRAGMENT). */
 	uint32_t frag_id;  /* identification, network order */
 	uint16_t frag_off; /* bytes */
@@ -149,9 +154,14 @@ struct parsed {
  * not (a wrong one stays wrong through incremental update, as in any router), but for ICMP errors
  * (RFC 5508 REQ-3). Key and fragment fields are set only where the kind says so.
  *
- * The hot path calls parse_fast() of core/packet_fast.h first, which is inline and knows the
+ * The hot path calls parse_fast4() of core/packet_fast.h first, which is inline and knows the
  * common packets only. */
 void parse_frame(const uint8_t *frame, uint16_t len, uint16_t zone, struct parsed *out);
+
+/* Why a packet between these addresses must not start a flow: multicast, martians (RFC 1812 5.3.7);
+ * DROP_REASONS: it may. parse_frame() has asked, parse_fast4() and parse_fast6() have not. */
+enum drop_reason packet_address_fault4(const struct flow_key4 *k);
+enum drop_reason packet_address_fault6(const struct flow_key6 *k);
 
 /* ::, ::1 and IPv4-mapped addresses, which every table would take for IPv4's: never on the wire,
  * but for :: as the source of duplicate address detection. */

@@ -5,15 +5,8 @@
  * parsing of the common packets, translation, TTL. Straight-line for TCP and UDP; everything else
  * goes to functions that stay out of line. Included by packet.h, never alone.
  *
- * A stage parses so, and the compiler keeps p in registers because its address does not leave:
- *
- *	struct parsed p;
- *
- *	if (parse_fast(frame, len, zone, &p))
- *		... lanes from p; it is a TCP or UDP packet, whole ...
- *	else
- *		... a noinline function with its own struct parsed and parse_frame() ...
- */
+ * A stage that parses keeps struct parsed in registers as long as its address does not leave: what
+ * parse_fast4() refuses goes to a noinline function with a struct parsed of its own. */
 
 #pragma once
 
@@ -33,6 +26,17 @@ static inline uint64_t flow_key_tail(uint32_t ports, uint16_t zone, uint8_t prot
 #endif
 }
 
+/* struct lane_headers as one word: put together in memory it costs five stores. */
+static inline uint64_t headers_word(uint16_t l3, uint16_t l4, uint8_t proto, uint8_t tcp_flags)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return l3 | (uint64_t)l4 << 16 | (uint64_t)proto << 32 | (uint64_t)tcp_flags << 40;
+#else
+	return (uint64_t)l3 << 48 | (uint64_t)l4 << 32 | (uint64_t)proto << 24 |
+		(uint64_t)tcp_flags << 16;
+#endif
+}
+
 /* Flags that no segment has: none of FIN, SYN, RST and ACK, or SYN with FIN or RST. */
 static inline bool tcp_flags_bad(uint8_t flags)
 {
@@ -42,134 +46,127 @@ static inline bool tcp_flags_bad(uint8_t flags)
 	return (bad >> (flags & 0x1f) & 1) != 0;
 }
 
-/* By first byte: 0/8, 127/8, multicast and above. Class E is left to the slow path, which lets it
- * pass. One load an address; compares cost twice as much. */
-static const uint8_t ipv4_not_plain[256] = {[0] = 1, [127] = 1, [224 ... 255] = 1};
-
 /* Frames below this take the general path: every byte that the fast one reads lies inside. */
 #define PARSE_FAST_MIN (ETH_HLEN + 34)
 
-/* TCP or UDP with room bytes from its header to the end of the IP packet: header whole, lengths
- * agree. 14 bytes may be read. */
-static inline bool parse_fast_tcp(const uint8_t *l4, int32_t room, uint8_t *tcp_flags)
+/* Ones' complement sum of two; zero only of zeros. */
+static inline uint64_t csum_add64(uint64_t a, uint64_t b)
+{
+	a += b;
+	return a + (a < b);
+}
+
+/* TCP with room bytes from its header to the end of the IP packet, 14 at least: header whole,
+ * flags possible. */
+static inline bool parse_fast_tcp(const uint8_t *l4, int32_t room)
 {
 	int32_t header = l4[12] >> 2 & 0x3c;
 
-	*tcp_flags = l4[13];
 	return header >= 20 && header <= room && !tcp_flags_bad(l4[13]);
 }
 
 static inline bool parse_fast_udp(const uint8_t *l4, int32_t room)
 {
-	return ntohs(load_u16(l4 + 4)) == room && room >= 8;
+	return ntohs(load_u16(l4 + 4)) == room;
 }
 
-/* IPv4 at l3 with a header of 20 bytes, len >= l3 + 34. */
+/* Where the IP packet that begins at l3 says it ends. */
+static inline uint32_t ipv4_end(const uint8_t *frame, uint16_t l3)
+{
+	return l3 + (uint32_t)ntohs(load_u16(frame + l3 + 2));
+}
+
+static inline uint32_t ipv6_end(const uint8_t *frame, uint16_t l3)
+{
+	return l3 + 40 + (uint32_t)ntohs(load_u16(frame + l3 + 4));
+}
+
+/* IPv4 at l3 with a header of 20 bytes, len >= l3 + 34 and no padding behind it. Addresses are not
+ * judged (packet_address_fault): those of a flow's packets were when it began. */
 static inline bool parse_fast4(
 	const uint8_t *frame, uint16_t len, uint16_t l3, uint16_t zone, struct parsed *out)
 {
 	const uint8_t *ip = frame + l3;
-	uint16_t total = ntohs(load_u16(ip + 2));
-	uint64_t sum = load_u32(ip);
-	uint8_t proto = ip[9];
+	uint64_t addrs = load_u64(ip + 12);
+	uint64_t sum = csum_add64(csum_add64(load_u32(ip), load_u64(ip + 4)), addrs);
+	int32_t room = len - l3 - 20;
 
-	sum += load_u32(ip + 4);
-	sum += load_u32(ip + 8);
-	sum += load_u32(ip + 12);
-	sum += load_u32(ip + 16);
 	/* A right header adds up to 0xffff, and to zero modulo it (never to zero: version 4). */
-	if (!PACKET_LIKELY(sum % 0xffff == 0 && total + l3 <= len))
+	if (!PACKET_LIKELY(sum % 0xffff == 0 && ipv4_end(frame, l3) == len))
 		return false;
 	if (!PACKET_LIKELY((load_u16(ip + 6) & htons(IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK)) == 0))
 		return false;
-	if (!PACKET_LIKELY((ipv4_not_plain[ip[12]] | ipv4_not_plain[ip[16]]) == 0))
-		return false;
-	if (PACKET_LIKELY(proto == IP_PROTO_TCP)) {
-		if (!PACKET_LIKELY(parse_fast_tcp(ip + 20, total - 20, &out->tcp_flags)))
+	out->key_words[0] = addrs;
+	if (PACKET_LIKELY(ip[9] == IP_PROTO_TCP)) {
+		if (!PACKET_LIKELY(parse_fast_tcp(ip + 20, room)))
 			return false;
+		out->headers = headers_word(l3, (uint16_t)(l3 + 20), IP_PROTO_TCP, ip[33]);
+		out->key_words[1] = flow_key_tail(load_u32(ip + 20), zone, IP_PROTO_TCP);
 	} else {
-		if (proto != IP_PROTO_UDP || !PACKET_LIKELY(parse_fast_udp(ip + 20, total - 20)))
+		if (ip[9] != IP_PROTO_UDP || !PACKET_LIKELY(parse_fast_udp(ip + 20, room)))
 			return false;
-		out->tcp_flags = 0;
+		out->headers = headers_word(l3, (uint16_t)(l3 + 20), IP_PROTO_UDP, 0);
+		out->key_words[1] = flow_key_tail(load_u32(ip + 20), zone, IP_PROTO_UDP);
 	}
-
 	out->kind = PARSE_FLOW;
 	out->reason = 0;
 	out->flags = (uint8_t)((ip[6] & 0x40) << 1); /* DF is LANE_DONT_FRAGMENT */
-	out->proto = proto;
-	out->l3 = l3;
-	out->l4 = (uint16_t)(l3 + 20);
-	out->len = (uint16_t)(l3 + total);
-	out->key_words[0] = load_u64(ip + 12);
-	out->key_words[1] = flow_key_tail(load_u32(ip + 20), zone, proto);
+	out->len = len;
 	return true;
 }
 
-/* IPv6 at l3 without extension headers, len >= l3 + 54. */
+/* IPv6 at l3 without extension headers, len >= l3 + 54 and no padding; as above. */
 static inline bool parse_fast6(
 	const uint8_t *frame, uint16_t len, uint16_t l3, uint16_t zone, struct parsed *out)
 {
 	const uint8_t *ip = frame + l3;
-	uint16_t payload = ntohs(load_u16(ip + 4));
-	uint8_t proto = ip[6];
+	int32_t room = len - l3 - 40;
 
-	if (!PACKET_LIKELY((ip[0] & 0xf0) == 0x60 && payload + l3 + 40 <= len))
+	if (!PACKET_LIKELY((ip[0] & 0xf0) == 0x60 && ipv6_end(frame, l3) == len))
 		return false;
-	/* ::/64 holds the unspecified, loopback and IPv4-mapped addresses. */
-	if (load_u64(ip + 8) == 0 || load_u64(ip + 24) == 0 || ip[8] == 0xff || ip[24] == 0xff)
-		return false;
-	if (PACKET_LIKELY(proto == IP_PROTO_TCP)) {
-		if (!PACKET_LIKELY(parse_fast_tcp(ip + 40, payload, &out->tcp_flags)))
+	for (unsigned i = 0; i < 4; i++)
+		out->key_words[i] = load_u64(ip + 8 + 8 * i);
+	if (PACKET_LIKELY(ip[6] == IP_PROTO_TCP)) {
+		if (!PACKET_LIKELY(parse_fast_tcp(ip + 40, room)))
 			return false;
+		out->headers = headers_word(l3, (uint16_t)(l3 + 40), IP_PROTO_TCP, ip[53]);
+		out->key_words[4] = flow_key_tail(load_u32(ip + 40), zone, IP_PROTO_TCP);
 	} else {
-		if (proto != IP_PROTO_UDP || !PACKET_LIKELY(parse_fast_udp(ip + 40, payload)))
+		if (ip[6] != IP_PROTO_UDP || !PACKET_LIKELY(parse_fast_udp(ip + 40, room)))
 			return false;
-		out->tcp_flags = 0;
+		out->headers = headers_word(l3, (uint16_t)(l3 + 40), IP_PROTO_UDP, 0);
+		out->key_words[4] = flow_key_tail(load_u32(ip + 40), zone, IP_PROTO_UDP);
 	}
-
 	out->kind = PARSE_FLOW;
 	out->reason = 0;
 	out->flags = LANE_V6 | LANE_DONT_FRAGMENT;
-	out->proto = proto;
-	out->l3 = l3;
-	out->l4 = (uint16_t)(l3 + 40);
-	out->len = (uint16_t)(l3 + 40 + payload);
-	for (unsigned i = 0; i < 4; i++)
-		out->key_words[i] = load_u64(ip + 8 + 8 * i);
-	out->key_words[4] = flow_key_tail(load_u32(ip + 40), zone, proto);
+	out->len = len;
 	return true;
 }
 
-/* Which of the two a frame of at least PARSE_FAST_MIN bytes could be: EtherType, version, length of
- * the IPv4 header. */
-static inline bool frame_is_plain4(const uint8_t *frame)
+/* Whole and sane IPv4 or IPv6 at l3, TCP or UDP, by the EtherType in front of it: fills all of out
+ * but tag and fragment fields. False says nothing about the frame: ask parse_frame(). */
+static inline bool parse_fast(
+	const uint8_t *frame, uint16_t len, uint16_t l3, uint16_t zone, struct parsed *out)
 {
-	return (load_u32(frame + 12) & htonl(0xffffff00)) ==
-		htonl((uint32_t)ETH_TYPE_IPV4 << 16 | 0x4500);
-}
+	uint16_t least = (uint16_t)(l3 - ETH_HLEN + PARSE_FAST_MIN);
+	uint32_t end;
 
-static inline bool frame_is_plain6(const uint8_t *frame, uint16_t len)
-{
-	return load_u16(frame + 12) == htons(ETH_TYPE_IPV6) && len >= PARSE_FAST_MIN + 20;
-}
-
-/* Untagged IPv4 or IPv6, TCP or UDP, whole and sane: fills all of out but the fragment fields.
- * False says nothing about the frame: ask parse_frame(). */
-static inline bool parse_fast(const uint8_t *frame, uint16_t len, uint16_t zone, struct parsed *out)
-{
-	if (!PACKET_LIKELY(len >= PARSE_FAST_MIN))
+	if (!PACKET_LIKELY(len >= least))
 		return false;
-	out->vlan = 0;
-	if (PACKET_LIKELY(frame_is_plain4(frame)))
-		return parse_fast4(frame, len, ETH_HLEN, zone, out);
-	return frame_is_plain6(frame, len) && parse_fast6(frame, len, ETH_HLEN, zone, out);
+	if (load_u16(frame + l3 - 2) == htons(ETH_TYPE_IPV4)) {
+		end = ipv4_end(frame, l3);
+		return frame[l3] == 0x45 && end <= len && end >= least &&
+			parse_fast4(frame, (uint16_t)end, l3, zone, out);
+	}
+	end = ipv6_end(frame, l3);
+	return load_u16(frame + l3 - 2) == htons(ETH_TYPE_IPV6) && end <= len &&
+		end >= least + 20u && parse_fast6(frame, (uint16_t)end, l3, zone, out);
 }
 
-/* Ones' complement sum of three, folded. */
-static inline uint32_t csum_add3(uint32_t a, uint32_t b, uint32_t c)
+/* A sum of a few 16-bit words, folded. */
+static inline uint32_t csum_fold3(uint32_t sum)
 {
-	uint32_t sum = a + b + c;
-
 	sum += sum << 16 | sum >> 16;
 	return sum >> 16;
 }

@@ -175,24 +175,18 @@ static void parse_later_fragment(uint16_t zone, struct parsed *out)
 
 /* --- IPv4 ------------------------------------------------------------------------------------- */
 
-static bool ipv4_check_addresses(uint32_t src_be, uint32_t dst_be, struct parsed *out)
+static enum drop_reason ipv4_fault(uint32_t src_be, uint32_t dst_be)
 {
 	uint32_t src = ntohl(src_be), dst = ntohl(dst_be);
 
 	/* Class E may be used inside a cluster; only the last address of all means everybody. */
-	if (dst >> 28 == 0xe || dst == UINT32_MAX) {
-		drop(out, DROP_Multicast);
-		return false;
-	}
-	if (src >> 24 == 0 || src >> 24 == 127 || src >> 28 == 0xe || src == UINT32_MAX) {
-		drop(out, DROP_MartianSource);
-		return false;
-	}
-	if (dst >> 24 == 0 || dst >> 24 == 127) {
-		drop(out, DROP_MartianDestination);
-		return false;
-	}
-	return true;
+	if (dst >> 28 == 0xe || dst == UINT32_MAX)
+		return DROP_Multicast;
+	if (src >> 24 == 0 || src >> 24 == 127 || src >> 28 == 0xe || src == UINT32_MAX)
+		return DROP_MartianSource;
+	if (dst >> 24 == 0 || dst >> 24 == 127)
+		return DROP_MartianDestination;
+	return DROP_REASONS;
 }
 
 static void parse_ipv4(const uint8_t *frame, uint16_t len, uint16_t zone, struct parsed *out)
@@ -200,6 +194,7 @@ static void parse_ipv4(const uint8_t *frame, uint16_t len, uint16_t zone, struct
 	const uint8_t *ip = frame + out->l3;
 	uint16_t room = (uint16_t)(len - out->l3);
 	uint16_t header, total, frag;
+	enum drop_reason fault;
 
 	if (room < sizeof(struct ipv4_hdr)) {
 		drop(out, DROP_RuntFrame);
@@ -225,8 +220,11 @@ static void parse_ipv4(const uint8_t *frame, uint16_t len, uint16_t zone, struct
 	if (header > sizeof(struct ipv4_hdr))
 		out->flags |= LANE_IP_OPTIONS;
 	memcpy(&out->key4.src, ip + offsetof(struct ipv4_hdr, src), 8);
-	if (!ipv4_check_addresses(out->key4.src, out->key4.dst, out))
+	fault = ipv4_fault(out->key4.src, out->key4.dst);
+	if (fault != DROP_REASONS) {
+		drop(out, fault);
 		return;
+	}
 
 	frag = ntohs(load_u16(ip + offsetof(struct ipv4_hdr, frag)));
 	if (frag & IPV4_DONT_FRAGMENT)
@@ -324,20 +322,28 @@ bool ipv6_is_martian(const uint8_t a[16])
 		(load_u32(a + 8) == 0 && ntohl(load_u32(a + 12)) <= 1);
 }
 
-/* out->kind is known: neighbour messages may be multicast, and come from :: (RFC 4862 5.4.2). */
-static void ipv6_check_addresses(const uint8_t *ip, struct parsed *out)
+/* Neighbour messages may be multicast, and come from :: (RFC 4862 5.4.2). */
+static enum drop_reason ipv6_fault(const uint8_t src[16], const uint8_t dst[16], bool nd)
 {
-	const uint8_t *src = ip + offsetof(struct ipv6_hdr, src);
-	const uint8_t *dst = ip + offsetof(struct ipv6_hdr, dst);
-	bool nd = out->kind == PARSE_NEIGHBOUR;
 	bool unspecified = load_u64(src) == 0 && load_u64(src + 8) == 0;
 
 	if (dst[0] == 0xff && !nd)
-		drop(out, DROP_Multicast);
-	else if (src[0] == 0xff || (ipv6_is_martian(src) && !(nd && unspecified)))
-		drop(out, DROP_MartianSource);
-	else if (ipv6_is_martian(dst))
-		drop(out, DROP_MartianDestination);
+		return DROP_Multicast;
+	if (src[0] == 0xff || (ipv6_is_martian(src) && !(nd && unspecified)))
+		return DROP_MartianSource;
+	if (ipv6_is_martian(dst))
+		return DROP_MartianDestination;
+	return DROP_REASONS;
+}
+
+enum drop_reason packet_address_fault4(const struct flow_key4 *k)
+{
+	return ipv4_fault(k->src, k->dst);
+}
+
+enum drop_reason packet_address_fault6(const struct flow_key6 *k)
+{
+	return ipv6_fault(k->src, k->dst, false);
 }
 
 static void parse_ipv6_payload(
@@ -379,6 +385,7 @@ static void parse_ipv6(const uint8_t *frame, uint16_t len, uint16_t zone, struct
 	const uint8_t *ip = frame + out->l3;
 	uint16_t room = (uint16_t)(len - out->l3);
 	struct ext_walk w = {0};
+	enum drop_reason fault;
 	uint32_t total;
 
 	out->flags = LANE_V6 | LANE_DONT_FRAGMENT;
@@ -416,34 +423,41 @@ static void parse_ipv6(const uint8_t *frame, uint16_t len, uint16_t zone, struct
 		break;
 	}
 	/* Multicast is told before what is wrong inside it: the group's listeners are not here. */
-	if (out->kind != PARSE_DROP || ip[offsetof(struct ipv6_hdr, dst)] == 0xff)
-		ipv6_check_addresses(ip, out);
+	if (out->kind == PARSE_DROP && ip[offsetof(struct ipv6_hdr, dst)] != 0xff)
+		return;
+	fault = ipv6_fault(ip + offsetof(struct ipv6_hdr, src), ip + offsetof(struct ipv6_hdr, dst),
+		out->kind == PARSE_NEIGHBOUR);
+	if (fault != DROP_REASONS)
+		drop(out, fault);
 }
 
 /* --- frames ----------------------------------------------------------------------------------- */
 
-/* A tagged frame's common case costs little more than an untagged one's. */
-static bool parse_tagged_fast(const uint8_t *frame, uint16_t len, uint16_t zone, struct parsed *out)
+/* What parse_fast() takes, tagged or not: most of what stages leave to parse_frame(). */
+static bool parse_common(const uint8_t *frame, uint16_t len, uint16_t zone, struct parsed *out)
 {
-	const uint16_t l3 = ETH_HLEN + 4;
-	uint16_t type;
+	uint16_t l3 = ETH_HLEN;
+	enum drop_reason fault;
 
-	if (len < PARSE_FAST_MIN + 4 || load_u16(frame + 12) != htons(ETH_TYPE_VLAN))
+	out->vlan = 0;
+	if (len >= PARSE_FAST_MIN && load_u16(frame + 12) == htons(ETH_TYPE_VLAN)) {
+		out->vlan = ntohs(load_u16(frame + ETH_HLEN)) & 0xfff;
+		l3 += 4;
+	}
+	if (!parse_fast(frame, len, l3, zone, out))
 		return false;
-	type = load_u16(frame + l3 - 2);
-	out->vlan = ntohs(load_u16(frame + ETH_HLEN)) & 0xfff;
-	if (type == htons(ETH_TYPE_IPV4) && frame[l3] == 0x45)
-		return parse_fast4(frame, len, l3, zone, out);
-	if (type == htons(ETH_TYPE_IPV6) && len >= PARSE_FAST_MIN + 24)
-		return parse_fast6(frame, len, l3, zone, out);
-	return false;
+	fault = (out->flags & LANE_V6) != 0 ? packet_address_fault6(&out->key6)
+					    : packet_address_fault4(&out->key4);
+	if (fault != DROP_REASONS)
+		drop(out, fault);
+	return true;
 }
 
 void parse_frame(const uint8_t *frame, uint16_t len, uint16_t zone, struct parsed *out)
 {
 	uint16_t type;
 
-	if (parse_fast(frame, len, zone, out) || parse_tagged_fast(frame, len, zone, out))
+	if (parse_common(frame, len, zone, out))
 		return;
 	memset(out, 0, sizeof(*out));
 	out->kind = PARSE_DROP;

@@ -35,10 +35,21 @@ struct next_hop {
 	uint16_t id;
 	uint8_t l2[24]; /* destination MAC, source MAC, (tag,) EtherType of IPv4; IPv6 is patched */
 	struct ip_addr gateway; /* whom to resolve, for UNRESOLVED */
-	uint8_t pad[16];
+	/* The longest untagged frame that may leave with its MACs exchanged and nothing else to
+	 * ask; 0: none. By next_hop_seal(). */
+	uint16_t plain_max;
+	uint8_t pad[14];
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct next_hop) == 64, "one line a next hop");
+
+/* The last step of making a record. One that was not sealed works, only slower. */
+static inline void next_hop_seal(struct next_hop *nh)
+{
+	nh->plain_max = nh->kind == NEXT_HOP_FORWARD && nh->l2_len == 14 && nh->mtu != 0
+		? (uint16_t)(nh->mtu + 14)
+		: 0;
+}
 
 struct next_hop_table {
 	_Atomic(const struct next_hop *) at[NEXT_HOPS_MAX]; /* [0] is a NEXT_HOP_NONE record */

@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -58,6 +59,41 @@ static inline uint32_t simd_match8_u16(const uint16_t tags[8], uint16_t tag)
 	return vaddv_u8(vand_u8(hit, vld1_u8(weight)));
 #else
 	return plain_match8_u16(tags, tag);
+#endif
+}
+
+/* Is there an i with tags[i] == tag? *at: the least. Loads as above. */
+static inline bool plain_first8_u16(const uint16_t tags[8], uint16_t tag, uint32_t *at)
+{
+	uint32_t mask = plain_match8_u16(tags, tag);
+
+	if (mask == 0)
+		return false;
+	*at = (uint32_t)__builtin_ctz(mask);
+	return true;
+}
+
+static inline bool simd_first8_u16(const uint16_t tags[8], uint16_t tag, uint32_t *at)
+{
+#if defined(__SSE2__) && !defined(SIMD_TSAN)
+	__m128i have = _mm_loadu_si128((const __m128i *)(const void *)tags);
+	__m128i hit = _mm_cmpeq_epi16(have, _mm_set1_epi16((short)tag));
+	uint32_t mask = (uint32_t)_mm_movemask_epi8(hit); /* two bits a tag */
+
+	if (mask == 0)
+		return false;
+	*at = (uint32_t)__builtin_ctz(mask) / 2;
+	return true;
+#elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(SIMD_TSAN)
+	uint8x8_t hit = vmovn_u16(vceqq_u16(vld1q_u16(tags), vdupq_n_u16(tag)));
+	uint64_t mask = vget_lane_u64(vreinterpret_u64_u8(hit), 0); /* eight bits a tag */
+
+	if (mask == 0)
+		return false;
+	*at = (uint32_t)__builtin_ctzll(mask) / 8;
+	return true;
+#else
+	return plain_first8_u16(tags, tag, at);
 #endif
 }
 

@@ -214,6 +214,7 @@ static bool add_next_hop(struct world *w, char **save)
 	}
 	memcpy(nh->l2 + 6, w->vports[nh->vport].mac, 6);
 	nh->l2[12] = 0x08;
+	next_hop_seal(nh);
 	atomic_store(&w->bench.dp.next_hops->at[nh->id], nh);
 	return nh->kind < NEXT_HOP_KINDS;
 }

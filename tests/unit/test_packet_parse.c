@@ -138,10 +138,10 @@ static void fast_and_general_agree(void)
 	struct parsed fast, general;
 
 	BUILD(&f, false, .proto = 6, .sport = 5, .dport = 6, .payload = 10, .dont_fragment = true);
-	CHECK(parse_fast(f.data, f.len, ZONE, &fast));
+	CHECK(parse_fast(f.data, f.len, ETH_HLEN, ZONE, &fast));
 	BUILD(&f, false, .proto = 6, .sport = 5, .dport = 6, .payload = 10, .dont_fragment = true,
 		.ip_options = 8);
-	CHECK(!parse_fast(f.data, f.len, ZONE, &general));
+	CHECK(!parse_fast(f.data, f.len, ETH_HLEN, ZONE, &general));
 	parse(&f, &general);
 	CHECK_EQ(general.kind, fast.kind);
 	CHECK_EQ(general.flags, fast.flags | LANE_IP_OPTIONS);
@@ -150,9 +150,9 @@ static void fast_and_general_agree(void)
 	CHECK_MEM(&general.key4, &fast.key4, sizeof(fast.key4));
 
 	BUILD(&f, true, .proto = 17, .sport = 5, .dport = 6, .payload = 10);
-	CHECK(parse_fast(f.data, f.len, ZONE, &fast));
+	CHECK(parse_fast(f.data, f.len, ETH_HLEN, ZONE, &fast));
 	BUILD(&f, true, .proto = 17, .sport = 5, .dport = 6, .payload = 10, .ext = "h");
-	CHECK(!parse_fast(f.data, f.len, ZONE, &general));
+	CHECK(!parse_fast(f.data, f.len, ETH_HLEN, ZONE, &general));
 	parse(&f, &general);
 	CHECK_EQ(general.flags, fast.flags | LANE_IP_OPTIONS);
 	CHECK_EQ(general.l4, fast.l4 + 8);
