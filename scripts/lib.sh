@@ -108,11 +108,11 @@ setup_packages() {
 }
 
 # build_dir NAME [meson options...]: configure once; a folder that a killed run left half made,
-# or made with other options, is made anew.
+# or made with other options, or before the headers of DPDK's drivers came, is made anew.
 build_dir() {
 	local dir=$BUILD/$1 stamp
 	shift
-	stamp="$* CC=${CC:-}"
+	stamp="$* CC=${CC:-} $("$ROOT/scripts/fetch-driver-headers" --cached 2>/dev/null)"
 	if [ ! -f "$dir/build.ninja" ] || [ "$(cat "$dir/.options" 2>/dev/null)" != "$stamp" ]; then
 		rm -rf "$dir"
 		mkdir -p "$BUILD"
