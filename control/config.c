@@ -88,6 +88,9 @@ void config_free(struct config *c)
 					&k->list->keys[m], (void *)config_list_entry(k, c, j));
 		free(*(void **)(void *)((char *)c + k->offset2));
 	}
+	for (uint32_t i = 0; i < c->notes.n; i++)
+		free(c->notes.at[i]);
+	free(c->notes.at);
 	free(c->path);
 	free(c);
 }
@@ -273,6 +276,10 @@ static void load_value(struct loader *l, int row, const struct yaml_node *node)
 		return;
 	}
 	l->lines[row] = node->line;
+	if (k->type == TYPE_FIELDS) {
+		l->kube_proxy = node;
+		return;
+	}
 	if (k->type == TYPE_LIST) {
 		load_list(l, k, node);
 		return;
@@ -346,6 +353,8 @@ static void load(struct loader *l, const char *text, size_t len)
 		load_map(l, "", root);
 	else if (root->kind != YAML_NULL)
 		config_error(l, root->line, "document", "is not a map of keys and values");
+	if (l->kube_proxy != NULL)
+		config_kube_proxy(l, l->kube_proxy);
 	config_tree_free(root);
 	if (host_name(l->config) < 0)
 		config_error(l, 0, "node.name", "the machine's host name is not to be had");
@@ -378,8 +387,7 @@ int config_load_text(const char *path, const char *text, size_t len, struct conf
 	return 0;
 }
 
-/* The file's bytes, one more than allowed at most; NULL with errno. */
-static char *read_file(const char *path, size_t *len)
+char *config_read_file(const char *path, size_t *len)
 {
 	size_t room = CONFIG_BYTES_MAX + 1;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err = 0;
@@ -417,7 +425,7 @@ static char *read_file(const char *path, size_t *len)
 int config_load(const char *path, struct config **out, struct config_errors *errors)
 {
 	size_t len;
-	char *text = read_file(path, &len);
+	char *text = config_read_file(path, &len);
 	int err;
 
 	if (text == NULL) {

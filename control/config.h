@@ -223,6 +223,8 @@ struct config {
 	struct config_health health;
 	struct config_metrics metrics;
 	struct config_log log;
+	/* Fields of kube-proxy's that were accepted and have no meaning here, for the log. */
+	struct config_strings notes;
 };
 
 /* Messages, one a line: "sluice.yaml:12: flows.capacity-v4: 7 is below 64". */
@@ -244,6 +246,9 @@ void config_free(struct config *c);
 
 /* The reference: every key with its help, type, range and default, as YAML that loads. */
 int config_print_reference(FILE *f);
+
+/* What becomes of each of kube-proxy's options, as Markdown. */
+int config_print_kube_proxy(FILE *f);
 
 struct config_change {
 	const char *key;
@@ -271,6 +276,8 @@ json_t *config_to_json(const struct config *c);
 
 /* Levels and format. */
 void config_apply_log(const struct config *c);
+/* A line for each of notes. */
+void config_log_notes(const struct config *c);
 /* Puts vports and routes into the model as OWNER_CONFIG and removes those that are no longer in
  * the file. 0, or the first error of the model; the others are applied. */
 int config_apply_model(const struct config *c, struct model *m);

@@ -234,6 +234,12 @@ int config_apply_model(const struct config *c, struct model *m)
 	return first;
 }
 
+void config_log_notes(const struct config *c)
+{
+	for (uint32_t i = 0; i < c->notes.n; i++)
+		LOG_INFO(config, "kube_proxy_option", "what=%s", c->notes.at[i]);
+}
+
 bool config_node_ports_any(const struct config *c, enum ip_family f)
 {
 	const struct config_prefixes *cidrs = &c->services.node_port_cidrs;

@@ -112,6 +112,9 @@ json_t *config_value_json(const struct config_key *k, const void *base)
 	case TYPE_NODEPORT:
 		return *(const bool *)field ? json_string("primary")
 					    : list_json(k, (const char *)base + k->offset2);
+	case TYPE_FIELDS:
+		/* They are shown as the keys they were given to. */
+		return json_null();
 	case TYPE_LEVELS:
 		return levels_json(field);
 	case TYPE_LIST:
@@ -148,6 +151,7 @@ void config_type_text(const struct config_key *k, char *buf, size_t size)
 		[TYPE_STRINGS] = "list of texts",
 		[TYPE_NODEPORT] = "primary, or list of IP prefixes",
 		[TYPE_LEVELS] = "map of module to level",
+		[TYPE_FIELDS] = "map of fields, or path",
 		[TYPE_LIST] = "list",
 	};
 	size_t used = 0;

@@ -33,6 +33,7 @@ struct loader {
 	size_t used; /* bytes of errors->text */
 	int *lines;  /* by row of the schema; 0: not in the file */
 	struct config *config;
+	const struct yaml_node *kube_proxy; /* what the file has under that key; may be NULL */
 };
 
 /* The document, or NULL when it cannot be read at all; errors are in the loader. */
@@ -70,6 +71,7 @@ enum config_type {
 	TYPE_STRINGS,  /* struct config_strings */
 	TYPE_NODEPORT, /* bool and struct config_prefixes: "primary" or a list */
 	TYPE_LEVELS,   /* struct config_log: n_modules and modules */
+	TYPE_FIELDS,   /* nothing: a KubeProxyConfiguration, given to other keys */
 	TYPE_LIST,     /* uint32_t and pointer to entries of list */
 };
 
@@ -132,6 +134,13 @@ static inline uint32_t config_list_count(const struct config_key *k, const void 
 {
 	return *(const uint32_t *)((const char *)base + k->offset);
 }
+
+/* --- kube-proxy's options (config_kube_proxy.c) ---------------------------------------------- */
+
+/* Gives the fields to our keys; errors are in the loader, what has no meaning in config->notes. */
+void config_kube_proxy(struct loader *l, const struct yaml_node *given);
+/* The file's bytes, one more than CONFIG_BYTES_MAX at most; NULL with errno. */
+char *config_read_file(const char *path, size_t *len);
 
 /* --- rules between keys (config_check.c) ----------------------------------------------------- */
 

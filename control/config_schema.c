@@ -586,6 +586,14 @@ const struct config_key config_keys[] = {
 		.help = "Give the metrics of kube-proxy that exist here under its names, too; also "
 			"given when metrics.bind-address is set."},
 
+	{.path = "kube-proxy",
+		.type = TYPE_FIELDS,
+		.reload = true,
+		.help = "Options in kube-proxy's own words: fields of a KubeProxyConfiguration, or "
+			"the path of a file that holds one. Each is given to the key of the same "
+			"meaning, is accepted without one, or is refused; kube-proxy-options.md "
+			"and sluiced --print-kube-proxy-options have the table."},
+
 	{.path = "log.level",
 		.type = TYPE_ENUM,
 		.offset = AT(log.level),

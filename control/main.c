@@ -293,6 +293,7 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 	config_diff_fini(&diff);
 	config_keep_running(fresh, s->cfg);
 	config_apply_log(fresh);
+	config_log_notes(fresh);
 	if (config_apply_model(fresh, s->model) < 0)
 		LOG_ERROR(config, "reload_incomplete", "see=vports,routes");
 	reconcile_configure(s->reconciler, fresh);
@@ -576,6 +577,7 @@ static int stop(struct sluiced *s, int status)
 static int run(struct sluiced *s)
 {
 	config_apply_log(s->cfg);
+	config_log_notes(s->cfg);
 	LOG_INFO(main, "starting", "version=%s node=%s", SLUICE_VERSION, s->cfg->node.name);
 	if (s->cfg->api.socket != NULL &&
 		instance_claim(s->cfg->api.socket, CLAIM_S, &s->claim) < 0)
@@ -596,10 +598,13 @@ static int run(struct sluiced *s)
 static void usage(FILE *f)
 {
 	fputs("usage: sluiced [--config FILE] [--check-config]\n"
-	      "       sluiced --print-config-reference | --version | --help\n\n"
+	      "       sluiced --print-config-reference | --print-kube-proxy-options | --version | "
+	      "--help\n\n"
 	      "  --config FILE            default " CONFIG_DEFAULT_PATH "\n"
 	      "  --check-config           read the file, say what is wrong with it, and end\n"
-	      "  --print-config-reference every key with its default, as YAML\n\n"
+	      "  --print-config-reference every key with its default, as YAML\n"
+	      "  --print-kube-proxy-options\n"
+	      "                           what becomes of kube-proxy's options, as Markdown\n\n"
 	      "SIGHUP reads the file again, SIGTERM drains and ends.\n",
 		f);
 }
@@ -610,6 +615,7 @@ int main(int argc, char **argv)
 		{"config", required_argument, NULL, 'c'},
 		{"check-config", no_argument, NULL, 'n'},
 		{"print-config-reference", no_argument, NULL, 'p'},
+		{"print-kube-proxy-options", no_argument, NULL, 'k'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -629,6 +635,8 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			return config_print_reference(stdout) < 0;
+		case 'k':
+			return config_print_kube_proxy(stdout) < 0;
 		case 'v':
 			printf("sluiced %s (%s)\n", SLUICE_VERSION, rim_dpdk_version());
 			return 0;
@@ -650,6 +658,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (check) {
+		for (uint32_t i = 0; i < s.cfg->notes.n; i++)
+			printf("%s: %s\n", s.path, s.cfg->notes.at[i]);
 		printf("%s: good\n", s.path);
 		config_free(s.cfg);
 		return 0;
