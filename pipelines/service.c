@@ -7,12 +7,6 @@
 #include "core/service.h"
 #include "pipelines/stage.h"
 
-static const uint8_t source_class[] = {
-	[VPORT_POD] = SVC_FROM_POD,
-	[VPORT_HOST] = SVC_FROM_HOST,
-	[VPORT_UPLINK] = SVC_FROM_OUTSIDE,
-};
-
 uint32_t lane_tuple_hash(const struct burst *b, lanes_t i)
 {
 	uint64_t h = b->hdr[i].proto;
@@ -49,7 +43,7 @@ void lane_service_query(
 		.sport = lane_sport(b, i),
 		.dport = lane_dport(b, i),
 		.proto = b->hdr[i].proto,
-		.source = source_class[stage_in_vport(w, b, i)->role],
+		.source = vport_svc_source(stage_in_vport(w, b, i)),
 		.local_vport = stage_in_vport(w, b, i)->local_clients,
 		.hash = lane_tuple_hash(b, i),
 	};

@@ -53,6 +53,13 @@ struct vport {
 	char name[VPORT_NAME_MAX];
 };
 
+static inline enum svc_source vport_svc_source(const struct vport *v)
+{
+	return v->role == VPORT_POD     ? SVC_FROM_POD
+		: v->role == VPORT_HOST ? SVC_FROM_HOST
+					: SVC_FROM_OUTSIDE;
+}
+
 struct vport_table {
 	const struct vport *at[VPORTS_MAX]; /* by id; NULL when absent; [0] is never used */
 };

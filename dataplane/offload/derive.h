@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* What hardware would have to do for one direction of a flow, under the configuration of now.
+ *
+ * A rule is a function of the flow's entry and of what control has published; so a rule in
+ * hardware is still right if and only if it is derived again as it was. Reads shared records: call
+ * it between offload_env.enter and leave, and inside a grace period of theirs. Any thread. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/dataplane.h"
+#include "offload/rule.h"
+
+#define OFFLOAD_PORTS_MAX 32 /* the rim's ports, by its index */
+
+/* Which of the rim's ports are a NIC's, as the offload thread knows them. */
+struct offload_ports {
+	struct {
+		uint16_t ethdev; /* OFFLOAD_NO_PORT: not for offload */
+		uint16_t domain; /* OFFLOAD_NO_PORT: none */
+		bool gone;       /* removed under us, or stopped as the last resort */
+	} at[OFFLOAD_PORTS_MAX];
+};
+
+/* Of the packets that went by; one per direction. */
+struct offload_seen {
+	uint16_t vport; /* 0: none seen yet */
+	uint16_t len;   /* longest */
+	uint8_t ttl;
+};
+
+struct offload_limits {
+	uint32_t min_age_ms;
+};
+
+/* The ports that a rule is about, as the rim numbers them. */
+struct offload_path {
+	uint8_t in, out;
+	uint16_t in_vport, out_vport;
+};
+
+/* 0, or why not (enum offload_reason, positive); *out and *path are filled wholly on 0. */
+int offload_derive(const struct dataplane *dp, const struct offload_ports *ports,
+	const struct offload_limits *limits, uint32_t now_ms, const struct flow_view *v,
+	enum lane_dir dir, const struct offload_seen *seen, struct offload_rule *out,
+	struct offload_path *path);
+
+/* Equal rules have equal fingerprints; others share one with a chance of 2^-64. The record was
+ * all zero before it was filled. */
+uint64_t offload_fingerprint(const struct offload_rule *rule);

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* The life of a rule: admitted, inserted as a pair, completed, revoked, let go.
+ *
+ * The word in the flow entry is made busy before the device hears of a rule and free only after it
+ * confirmed that the rule is out, so that what the entry owns is never given again while the rule
+ * may act (flow_hold()). Replacing is removing, then inserting: devices differ in which of two
+ * overlapping rules wins. Offload thread. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/packet.h"
+#include "offload/engine.h"
+
+#define REMOVE_TRIES 3
+#define RETRY_US     1000000
+#define SLOW_CALL_US 1000000
+#define SWAPS_SHARE  100 /* one place in so many may change its flow a second */
+#define SWAPS_MIN    64
+
+/* --- slots -------------------------------------------------------------------------------------
+ */
+
+int life_init(struct offload_engine *e)
+{
+	e->n_slots = e->cfg.capacity;
+	e->at = calloc(e->n_slots, sizeof(*e->at));
+	e->free = SLOT_NONE;
+	return e->at != NULL ? 0 : -ENOMEM;
+}
+
+void life_fini(struct offload_engine *e)
+{
+	free(e->at);
+	e->at = NULL;
+}
+
+static uint32_t slot_take(struct offload_engine *e)
+{
+	uint32_t slot = e->free;
+
+	if (slot != SLOT_NONE) {
+		e->free = e->at[slot].by_speed.next;
+		return slot;
+	}
+	return e->high < e->n_slots ? e->high++ : SLOT_NONE;
+}
+
+static void slot_give(struct offload_engine *e, uint32_t slot)
+{
+	struct resident *r = &e->at[slot];
+
+	atomic_store_explicit(&r->id, CHOICE_NONE, memory_order_release);
+	r->state = RESIDENT_FREE;
+	r->by_speed.next = e->free;
+	e->free = slot;
+}
+
+static uint32_t id_of(const struct resident *r)
+{
+	return atomic_load_explicit(&r->id, memory_order_relaxed);
+}
+
+uint32_t life_find(struct offload_engine *e, uint32_t id, uint32_t generation)
+{
+	struct nominee *n = choice_at(e->choice, id);
+	uint32_t slot;
+
+	if (n == NULL || atomic_load_explicit(&n->state, memory_order_relaxed) != NOMINEE_RESIDENT)
+		return SLOT_NONE;
+	slot = atomic_load_explicit(&n->resident, memory_order_relaxed);
+	if (atomic_load_explicit(&e->at[slot].generation, memory_order_relaxed) != generation)
+		return SLOT_NONE;
+	return slot;
+}
+
+/* --- one rule ----------------------------------------------------------------------------------
+ */
+
+static void count_us(uint64_t *histogram, uint64_t us)
+{
+	unsigned k = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
+
+	histogram[k < OFFLOAD_HISTOGRAM ? k : OFFLOAD_HISTOGRAM - 1]++;
+}
+
+/* A call that took long shrinks the budget at once and is forgotten slowly. */
+static void note_latency(struct offload_engine *e, struct engine_port *p, uint64_t us)
+{
+	uint64_t ns = us * 1000;
+
+	count_us(e->stats.insert_us, us);
+	if (ns > 8 * e->insert_ns && us > 50000)
+		e->insert_ns = ns;
+	else
+		e->insert_ns += (uint64_t)(((int64_t)ns - (int64_t)e->insert_ns) / 16);
+	if (us > SLOW_CALL_US)
+		ports_failed(e, p);
+}
+
+static void refuse(struct offload_engine *e, enum offload_reason why)
+{
+	e->stats.refused[why]++;
+}
+
+/* 0, a reason, or -ESRCH when the flow ended. */
+static int leg_insert(struct offload_engine *e, struct resident *r, enum lane_dir dir,
+	const struct offload_rule *rule, const struct offload_path *path,
+	const struct offload_seen *seen)
+{
+	enum ip_family f = choice_family(id_of(r));
+	uint32_t entry = choice_entry(id_of(r));
+	struct engine_port *p = &e->port[path->in];
+	struct leg *leg = &r->leg[dir];
+	struct offload_dialect dialect;
+	struct offload_error err = {0};
+	struct offload_handle *handle = NULL;
+	uint64_t start;
+	int ret;
+
+	ret = ports_may_insert(e, p);
+	if (ret == 0)
+		ret = offload_caps_find(p->caps, rule, engine_now_ms(e), &dialect);
+	if (ret != 0)
+		return ret;
+	if (!flow_hold(e->flows, f, entry, r->generation, dir,
+		    engine_word(e, OFFLOAD_PENDING, OFFLOAD_REASON_NONE)))
+		return -ESRCH;
+	start = engine_now_us(e);
+	ret = e->env.provider->insert(e->env.provider->arg, rule, &dialect, &handle, &err);
+	note_latency(e, p, engine_now_us(e) - start);
+	if (ret < 0) {
+		enum offload_reason why = ports_refused(e, p, rule, ret, &err);
+
+		flow_let_go(e->flows, f, entry, dir, engine_word(e, OFFLOAD_SOFTWARE, why));
+		return why;
+	}
+	ports_inserted(e, p);
+	leg->handle = handle;
+	leg->fingerprint = offload_fingerprint(rule);
+	leg->device_packets = leg->device_bytes = 0;
+	leg->seen = *seen;
+	leg->path = *path;
+	leg->ethdev = dialect.port == OFFLOAD_PORT_IMPLICIT ? rule->match.port : p->facts.proxy;
+	leg->shape = (uint16_t)offload_shape_of(rule);
+	leg->refusals = 0;
+	e->cap.used++;
+	p->stats.rules++;
+	e->stats.inserted++;
+	flow_hold_word(
+		e->flows, f, entry, dir, engine_word(e, OFFLOAD_HARDWARE, OFFLOAD_REASON_NONE));
+	return 0;
+}
+
+/* The rule acts no more. */
+static void leg_out(
+	struct offload_engine *e, struct resident *r, enum lane_dir dir, enum offload_reason why)
+{
+	struct leg *leg = &r->leg[dir];
+
+	leg->handle = NULL;
+	e->cap.used--;
+	e->port[leg->path.in].stats.rules--;
+	e->stats.removed++;
+	flow_let_go(e->flows, choice_family(id_of(r)), choice_entry(id_of(r)), dir,
+		engine_word(e, OFFLOAD_SOFTWARE, why));
+}
+
+/* Removes one rule; true when it acts no more. */
+static bool leg_remove(struct offload_engine *e, struct resident *r, enum lane_dir dir)
+{
+	const struct offload_provider *provider = e->env.provider;
+	struct leg *leg = &r->leg[dir];
+	struct engine_port *p = &e->port[leg->path.in];
+	struct offload_handle *handle = leg->handle;
+	uint64_t start = engine_now_us(e), delta;
+	struct offload_error err = {0};
+	int ret = -EAGAIN;
+
+	flow_hold_word(e->flows, choice_family(id_of(r)), choice_entry(id_of(r)), dir,
+		engine_word(e, OFFLOAD_REVOKING, (enum offload_reason)r->reason));
+	poll_leg(e, r, dir, &delta);
+	for (int try = 0; try < REMOVE_TRIES && ret != 0; try++) {
+		ret = provider->remove(provider->arg, handle, &err);
+		if (ret != 0)
+			p->stats.remove_errors++;
+		if (ret != 0 && ports_is_gone(e, p, ret)) {
+			ports_gone(e, p);
+			return leg->handle == NULL;
+		}
+	}
+	count_us(e->stats.revoke_us, engine_now_us(e) - start);
+	if (ret != 0)
+		return ports_escalate(e, leg->ethdev) && leg->handle == NULL;
+	p->stats.removes++;
+	leg_out(e, r, dir, (enum offload_reason)r->reason);
+	return true;
+}
+
+/* --- one flow ----------------------------------------------------------------------------------
+ */
+
+/* No rule is left: the slot is free, and the flow may be nominated again. */
+static void resident_out(struct offload_engine *e, uint32_t slot)
+{
+	struct resident *r = &e->at[slot];
+	uint32_t id = id_of(r), count = r->pps / OFFLOAD_SAMPLE;
+
+	poll_remove(e, slot);
+	if (r->state == RESIDENT_IN) {
+		speed_remove(e, slot);
+		e->n_in--;
+	} else {
+		e->n_leaving--;
+	}
+	for (int d = 0; d < 2; d++)
+		if (r->requeue)
+			choice_at(e->choice, id)->seen[d] = r->leg[d].seen;
+	choice_release(e->choice, id);
+	if (r->requeue)
+		choice_offer(e->choice, id, count);
+	slot_give(e, slot);
+}
+
+bool life_revoke(struct offload_engine *e, uint32_t slot, enum offload_reason why, bool requeue)
+{
+	struct resident *r = &e->at[slot];
+	bool out = true;
+
+	r->reason = (uint8_t)why;
+	r->requeue = requeue;
+	for (int d = 0; d < 2; d++) {
+		if (r->leg[d].handle != NULL && !leg_remove(e, r, (enum lane_dir)d))
+			out = false;
+		/* An escalation took both out, and the slot with them. */
+		if (r->state == RESIDENT_FREE)
+			return true;
+	}
+	if (out) {
+		resident_out(e, slot);
+		return true;
+	}
+	if (r->state == RESIDENT_IN) {
+		speed_remove(e, slot);
+		r->state = RESIDENT_LEAVING;
+		e->n_in--;
+		e->n_leaving++;
+		e->stats.unconfirmed++;
+	}
+	poll_remove(e, slot);
+	poll_add(e, slot, RETRY_US);
+	return false;
+}
+
+void life_forget(struct offload_engine *e, uint16_t ethdev, enum offload_reason why)
+{
+	const struct offload_provider *provider = e->env.provider;
+
+	for (uint32_t slot = 0; slot < e->high; slot++) {
+		struct resident *r = &e->at[slot];
+
+		if (r->state == RESIDENT_FREE)
+			continue;
+		for (int d = 0; d < 2; d++) {
+			struct leg *leg = &r->leg[d];
+
+			if (leg->handle == NULL || leg->ethdev != ethdev)
+				continue;
+			provider->forget(provider->arg, leg->handle);
+			leg_out(e, r, (enum lane_dir)d, why);
+		}
+		if (r->leg[0].handle == NULL && r->leg[1].handle == NULL)
+			resident_out(e, slot);
+		else if (r->state == RESIDENT_IN)
+			/* Half of it is on another port: that goes by the next poll. */
+			r->suspect = UINT8_MAX;
+	}
+}
+
+/* What the next packets of the flow would need; 0 or a reason. -ENOENT: it ended. */
+static int derive_both(struct offload_engine *e, uint32_t id, uint32_t generation,
+	const struct offload_seen seen[2], struct offload_rule rule[2], struct offload_path path[2],
+	bool want[2])
+{
+	const struct offload_limits limits = {.min_age_ms = e->cfg.min_age_ms};
+	struct flow_view v;
+	int ret;
+
+	if (e->env.enter != NULL)
+		e->env.enter(e->env.arg);
+	ret = flow_read(e->flows, choice_family(id), choice_entry(id), &v);
+	if (ret == 0 && v.meta.generation != generation)
+		ret = -ENOENT;
+	for (int d = 0; d < 2 && ret == 0; d++) {
+		want[d] = seen[d].vport != 0;
+		if (want[d])
+			ret = offload_derive(e->env.dp, &e->map, &limits, engine_now_ms(e), &v,
+				(enum lane_dir)d, &seen[d], &rule[d], &path[d]);
+	}
+	/* Of TCP both or none: hardware that carries half of it hides the other half's sense. */
+	if (ret == 0 && v.key[0].proto == IP_PROTO_TCP && !(want[0] && want[1]))
+		ret = -EAGAIN;
+	if (e->env.leave != NULL)
+		e->env.leave(e->env.arg);
+	return ret;
+}
+
+static void note_reason(
+	struct offload_engine *e, uint32_t id, uint32_t generation, enum offload_reason why)
+{
+	refuse(e, why);
+	for (int d = 0; d < 2; d++)
+		flow_note(e->flows, choice_family(id), choice_entry(id), generation,
+			(enum lane_dir)d, engine_word(e, OFFLOAD_SOFTWARE, why));
+}
+
+/* A candidate that cannot come now. */
+static void turn_away(struct offload_engine *e, uint32_t id, uint32_t generation, int why)
+{
+	/* What time or other flows decide is counted again at once; the rest would be refused
+	 * again. */
+	if (why < 0 || why == OFFLOAD_NotEstablished || why == OFFLOAD_TooYoung ||
+		why == OFFLOAD_TableFull)
+		choice_release(e->choice, id);
+	else
+		choice_refuse(e->choice, id, engine_now_us(e));
+	if (why > 0)
+		note_reason(e, id, generation, (enum offload_reason)why);
+}
+
+static uint32_t resident_new(struct offload_engine *e, uint32_t id, const struct nominee *n)
+{
+	uint32_t slot = slot_take(e);
+	struct resident *r;
+
+	if (slot == SLOT_NONE)
+		return slot;
+	r = &e->at[slot];
+	atomic_store_explicit(&r->generation, n->generation, memory_order_relaxed);
+	for (int d = 0; d < 2; d++) {
+		atomic_store_explicit(&r->leg[d].packets, 0, memory_order_relaxed);
+		atomic_store_explicit(&r->leg[d].bytes, 0, memory_order_relaxed);
+		r->leg[d].handle = NULL;
+		r->leg[d].seen = n->seen[d];
+	}
+	atomic_store_explicit(&r->polled_us, 0, memory_order_relaxed);
+	atomic_store_explicit(&r->id, id, memory_order_release);
+	r->state = RESIDENT_IN;
+	r->suspect = 0;
+	r->requeue = false;
+	r->pps = (uint32_t)n->count * OFFLOAD_SAMPLE;
+	r->since_us = r->hit_us = engine_now_us(e);
+	e->n_in++;
+	speed_add(e, slot);
+	poll_add(e, slot, ENGINE_FIRST_POLL_US);
+	return slot;
+}
+
+/* Has a packet ended the flow while its rules were made? */
+static bool still_settled(struct offload_engine *e, const struct resident *r)
+{
+	struct flow_view v;
+
+	return flow_read(e->flows, choice_family(id_of(r)), choice_entry(id_of(r)), &v) == 0 &&
+		v.meta.generation == r->generation && v.meta.state == v.meta.settled;
+}
+
+static void admit_one(struct offload_engine *e, uint32_t id)
+{
+	struct nominee *n = choice_at(e->choice, id);
+	uint32_t generation = n->generation, slot;
+	struct offload_path path[2];
+	struct offload_rule rule[2];
+	bool want[2] = {false, false};
+	int ret = derive_both(e, id, generation, n->seen, rule, path, want);
+
+	if (ret != 0) {
+		turn_away(e, id, generation, ret);
+		return;
+	}
+	slot = resident_new(e, id, n);
+	if (slot == SLOT_NONE) {
+		turn_away(e, id, generation, OFFLOAD_TableFull);
+		return;
+	}
+	atomic_store_explicit(&n->resident, slot, memory_order_relaxed);
+	atomic_store_explicit(&n->state, NOMINEE_RESIDENT, memory_order_release);
+	for (int d = 0; d < 2 && ret == 0; d++)
+		if (want[d]) {
+			ret = leg_insert(
+				e, &e->at[slot], (enum lane_dir)d, &rule[d], &path[d], &n->seen[d]);
+			e->insert_left -= e->insert_left != 0;
+		}
+	/* The device was flushed meanwhile, and this flow's first rule with it. */
+	if (e->at[slot].state == RESIDENT_FREE || id_of(&e->at[slot]) != id)
+		return;
+	if (ret == 0 && still_settled(e, &e->at[slot]))
+		return;
+	if (ret > 0 && rule[0].match.proto != IP_PROTO_TCP && e->at[slot].leg[0].handle != NULL) {
+		/* Half of a UDP flow is worth having: nothing in it depends on the other half. */
+		refuse(e, (enum offload_reason)ret);
+		e->stats.unpaired++;
+		return;
+	}
+	e->stats.unpaired += ret > 0 && e->at[slot].leg[0].handle != NULL;
+	if (!life_revoke(
+		    e, slot, ret > 0 ? (enum offload_reason)ret : OFFLOAD_NotEstablished, false))
+		return;
+	turn_away(e, id, generation, ret > 0 ? ret : -ENOENT);
+}
+
+void life_complete(
+	struct offload_engine *e, uint32_t slot, enum lane_dir dir, const struct offload_seen *seen)
+{
+	struct resident *r = &e->at[slot];
+	struct offload_seen both[2] = {r->leg[0].seen, r->leg[1].seen};
+	struct offload_path path[2];
+	struct offload_rule rule[2];
+	bool want[2];
+	int ret;
+
+	both[dir] = *seen;
+	if (r->state != RESIDENT_IN || e->insert_left == 0 || e->cap.used >= e->cap.learned)
+		return;
+	ret = derive_both(e, id_of(r), r->generation, both, rule, path, want);
+	if (ret == 0)
+		ret = leg_insert(e, r, dir, &rule[dir], &path[dir], seen);
+	e->insert_left--;
+	if (ret > 0)
+		refuse(e, (enum offload_reason)ret);
+	else if (ret < 0)
+		life_revoke(e, slot, OFFLOAD_NotEstablished, false);
+}
+
+/* --- admission ---------------------------------------------------------------------------------
+ */
+
+/* A place for a candidate of that count: the slowest resident's, if the candidate is twice as
+ * fast. */
+static bool swap_for(struct offload_engine *e, uint32_t count)
+{
+	uint64_t now = engine_now_us(e);
+	double most = e->cap.learned / 2 / SWAPS_SHARE, elapsed = (double)(now - e->cap.swaps_us);
+	uint32_t slot;
+
+	if (most < SWAPS_MIN)
+		most = SWAPS_MIN;
+	e->cap.swaps += elapsed * most / 1e6;
+	if (e->cap.swaps > most)
+		e->cap.swaps = most;
+	e->cap.swaps_us = now;
+	slot = speed_slowest(e, now);
+	if (e->cap.swaps < 1 || slot == SLOT_NONE ||
+		count * OFFLOAD_SAMPLE <= 2 * (uint64_t)e->at[slot].pps)
+		return false;
+	e->cap.swaps -= 1;
+	e->stats.evicted++;
+	return life_revoke(e, slot, OFFLOAD_TableFull, false);
+}
+
+/* A smaller table than thought is tried again, a little more each time. */
+static void capacity_raise(struct offload_engine *e)
+{
+	uint64_t now = engine_now_us(e);
+	uint32_t more = e->cap.learned / 100 + 1;
+
+	if (e->cap.learned >= e->cap.limit || now - e->cap.raised_us < 10000000)
+		return;
+	e->cap.raised_us = now;
+	e->cap.learned =
+		e->cap.limit - e->cap.learned > more ? e->cap.learned + more : e->cap.limit;
+}
+
+void life_admit(struct offload_engine *e)
+{
+	capacity_raise(e);
+	while (e->insert_left > 0) {
+		uint32_t count = choice_best(e->choice);
+
+		if (count == 0)
+			return;
+		if (e->cap.used + 2 > e->cap.learned && !swap_for(e, count)) {
+			/* Others are no faster. */
+			for (int n = 0; n < 64 && choice_best(e->choice) != 0; n++) {
+				uint32_t id = choice_take(e->choice);
+
+				turn_away(e, id, choice_at(e->choice, id)->generation,
+					OFFLOAD_TableFull);
+			}
+			return;
+		}
+		admit_one(e, choice_take(e->choice));
+	}
+}
