@@ -143,7 +143,7 @@ struct config_gateway {
 struct config_port {
 	char *name;
 	int kind; /* enum port_kind, -1 when not given */
-	char *iface, *path, *tx_path, *address, *args;
+	char *iface, *path, *tx_path, *address, *device, *args;
 	bool server, promiscuous;
 	uint32_t memif_id, queues, descriptors, mtu;
 	int line;

@@ -102,6 +102,7 @@ enum port_needs {
 	MAY_TX_PATH = 1 << 4,
 	MAY_SERVER = 1 << 5,
 	MAY_MEMIF_ID = 1 << 6,
+	NEEDS_DEVICE = 1 << 7,
 };
 
 static const unsigned port_rules[PORT_KINDS] = {
@@ -114,6 +115,7 @@ static const unsigned port_rules[PORT_KINDS] = {
 	[PORT_VIRTIO_USER] = NEEDS_PATH | MAY_SERVER,
 	[PORT_PCAP] = NEEDS_PATH | MAY_TX_PATH,
 	[PORT_NULL] = 0,
+	[PORT_ETHDEV] = NEEDS_DEVICE,
 };
 
 static void check_port(struct loader *l, const char *key, const struct config_port *p, int line)
@@ -127,6 +129,7 @@ static void check_port(struct loader *l, const char *key, const struct config_po
 	} parts[] = {
 		{"iface", p->iface != NULL, NEEDS_IFACE, MAY_IFACE},
 		{"address", p->address != NULL, NEEDS_ADDRESS, 0},
+		{"device", p->device != NULL, NEEDS_DEVICE, 0},
 		{"path", p->path != NULL, NEEDS_PATH, 0},
 		{"tx-path", p->tx_path != NULL, 0, MAY_TX_PATH},
 		{"server", p->server, 0, MAY_SERVER},
@@ -148,7 +151,8 @@ static bool same_device(const struct config_port *a, const struct config_port *b
 {
 	if (a->kind == PORT_MEMIF && b->kind == PORT_MEMIF && a->memif_id != b->memif_id)
 		return false;
-	return same_text(a->address, b->address) || same_text(a->iface, b->iface) ||
+	return same_text(a->address, b->address) || same_text(a->device, b->device) ||
+		same_text(a->iface, b->iface) ||
 		(a->kind != PORT_PCAP && same_text(a->path, b->path));
 }
 
@@ -189,9 +193,9 @@ static void check_ports(struct loader *l)
 
 static bool has_inline_keys(const struct config_port *p)
 {
-	return p->iface != NULL || p->address != NULL || p->path != NULL || p->tx_path != NULL ||
-		p->args != NULL || p->queues != 0 || p->descriptors != 0 || p->server ||
-		p->memif_id != 0;
+	return p->iface != NULL || p->address != NULL || p->device != NULL || p->path != NULL ||
+		p->tx_path != NULL || p->args != NULL || p->queues != 0 || p->descriptors != 0 ||
+		p->server || p->memif_id != 0;
 }
 
 static void check_vport_port(struct loader *l, const char *key, const struct config_vport *v)

@@ -68,7 +68,7 @@ struct model_port *config_model_port(const struct config_port *from, const char 
 	p->mtu = (uint16_t)from->mtu;
 	if (copy_text(&p->iface, from->iface) && copy_text(&p->path, from->path) &&
 		copy_text(&p->tx_path, from->tx_path) && copy_text(&p->address, from->address) &&
-		copy_text(&p->args, from->args))
+		copy_text(&p->device, from->device) && copy_text(&p->args, from->args))
 		return p;
 	model_port_free(p);
 	return NULL;

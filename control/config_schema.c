@@ -48,6 +48,11 @@ static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 			.type = TYPE_PCI,                                                          \
 			.offset = at(address),                                                     \
 			.help = "The PCI address (pci), as 0000:03:00.0."},                        \
+		{.path = "device",                                                                 \
+			.type = TYPE_TEXT,                                                         \
+			.offset = at(device),                                                      \
+			.help = "DPDK's name of a port that memory.eal-args made (ethdev): a "     \
+				"representor, a plug-in driver's."},                               \
 		{.path = "path",                                                                   \
 			.type = TYPE_SOCKET,                                                       \
 			.offset = at(path),                                                        \

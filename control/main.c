@@ -307,6 +307,12 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 /* --- start and stop -----------------------------------------------------------------------------
  */
 
+/* What DPDK made of eal-args may stand on that bus, as representors do. */
+static bool needs_pci_bus(int kind)
+{
+	return kind == PORT_PCI || kind == PORT_ETHDEV;
+}
+
 static int start_rim(struct sluiced *s)
 {
 	const struct config *c = s->cfg;
@@ -343,9 +349,9 @@ static int start_rim(struct sluiced *s)
 	rc.link = link_changed;
 	rc.arg = s;
 	for (uint32_t i = 0; i < c->n_ports; i++)
-		rc.pci |= c->ports[i].kind == PORT_PCI;
+		rc.pci |= needs_pci_bus(c->ports[i].kind);
 	for (uint32_t i = 0; i < c->n_vports; i++)
-		rc.pci |= c->vports[i].own_port.kind == PORT_PCI;
+		rc.pci |= needs_pci_bus(c->vports[i].own_port.kind);
 	ret = rim_start(&rc, &s->rim, &err);
 	free(args);
 	if (ret < 0)

@@ -107,6 +107,7 @@ enum port_kind {
 	PORT_VIRTIO_USER, /* the other end of vhost-user */
 	PORT_PCAP,        /* files, for tests */
 	PORT_NULL,        /* swallows everything, for tests */
+	PORT_ETHDEV,      /* a port that DPDK has already: a representor, a plug-in driver's */
 	PORT_KINDS
 };
 
@@ -120,6 +121,7 @@ struct model_port {
 	char *path;           /* memif, vhost-user: socket; pcap: file to read */
 	char *tx_path;        /* pcap: file to write, may be NULL */
 	char *address;        /* PCI */
+	char *device;         /* ethdev: DPDK's name of it */
 	char *args;           /* further driver arguments, key=value,key=value; may be NULL */
 	bool promiscuous;     /* model_port_new(): true */
 	bool server;          /* memif, vhost-user, virtio-user: we make the socket */

@@ -220,8 +220,8 @@ int model_node_check(const struct model_node *n)
 /* --- ports and vports ----------------------------------------------------------------------------
  */
 
-const char *const port_kind_names[PORT_KINDS + 1] = {
-	"pci", "af_packet", "af_xdp", "tap", "memif", "vhost-user", "virtio-user", "pcap", "null"};
+const char *const port_kind_names[PORT_KINDS + 1] = {"pci", "af_packet", "af_xdp", "tap", "memif",
+	"vhost-user", "virtio-user", "pcap", "null", "ethdev"};
 
 struct model_port *model_port_new(const char *name)
 {
@@ -247,6 +247,7 @@ void model_port_free(struct model_port *p)
 	free(p->path);
 	free(p->tx_path);
 	free(p->address);
+	free(p->device);
 	free(p->args);
 	free(p);
 }
@@ -258,8 +259,9 @@ static bool model_port_equal(const struct model_port *a, const struct model_port
 	return text_equal(a->name, b->name) && a->kind == b->kind &&
 		text_equal(a->iface, b->iface) && text_equal(a->path, b->path) &&
 		text_equal(a->tx_path, b->tx_path) && text_equal(a->address, b->address) &&
-		text_equal(a->args, b->args) && a->promiscuous == b->promiscuous &&
-		a->server == b->server && a->memif_id == b->memif_id && a->queues == b->queues &&
+		text_equal(a->device, b->device) && text_equal(a->args, b->args) &&
+		a->promiscuous == b->promiscuous && a->server == b->server &&
+		a->memif_id == b->memif_id && a->queues == b->queues &&
 		a->descriptors == b->descriptors && a->mtu == b->mtu;
 }
 

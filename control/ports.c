@@ -34,7 +34,7 @@ static int from_model(const struct model_port *p, const char *name, struct rim_p
 		return kind;
 	out->kind = (enum rim_port_kind)kind;
 	put(out->name, sizeof(out->name), name);
-	put(out->pci, sizeof(out->pci), p->address);
+	put(out->pci, sizeof(out->pci), p->kind == PORT_ETHDEV ? p->device : p->address);
 	put(out->iface, sizeof(out->iface), p->iface);
 	put(out->path, sizeof(out->path), p->path);
 	put(out->tx_path, sizeof(out->tx_path), p->tx_path);

@@ -189,8 +189,8 @@ static int read_role(json_t *spec, struct model_vport *v, struct body_error *err
 
 static int read_new_port(json_t *spec, struct model_vport *v, struct body_error *err)
 {
-	static const char *const known[] = {"kind", "interface", "path", "pci", "server", "memifId",
-		"queues", "descriptors", "mtu", NULL};
+	static const char *const known[] = {"kind", "interface", "path", "pci", "device", "server",
+		"memifId", "queues", "descriptors", "mtu", NULL};
 	static const char at[] = "/spec/newPort";
 	json_t *port = json_object_get(spec, "newPort");
 	struct model_port *p;
@@ -220,6 +220,8 @@ static int read_new_port(json_t *spec, struct model_vport *v, struct body_error 
 		rc = read_text(port, at, "path", 107, &p->path, err);
 	if (rc == 0)
 		rc = read_text(port, at, "pci", 31, &p->address, err);
+	if (rc == 0)
+		rc = read_text(port, at, "device", 31, &p->device, err);
 	if (rc == 0)
 		rc = read_bool(port, at, "server", &p->server, err);
 	if (rc == 0)

@@ -64,6 +64,8 @@ static void write_port_spec(struct jw *w, const struct model_port *p)
 		jw_string(w, "path", p->path);
 	if (p->address != NULL)
 		jw_string(w, "pci", p->address);
+	if (p->device != NULL)
+		jw_string(w, "device", p->device);
 	jw_object_end(w);
 }
 
