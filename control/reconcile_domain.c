@@ -26,7 +26,8 @@ static void add_addrs(struct node_addrs *list, const struct ip_addr *at, uint32_
 	}
 }
 
-/* Configuration wins; else the Node object's, InternalIPs first. Marks what depends on them. */
+/* Configuration wins; else the Node object's, InternalIPs first. An object that is gone, or that
+ * says nothing, takes nothing away: NodePorts and source NAT go on. Marks what depends on them. */
 void reconcile_node_addrs(struct reconciler *r)
 {
 	const struct model_node *self = model_node_self(r->model);
@@ -38,6 +39,17 @@ void reconcile_node_addrs(struct reconciler *r)
 	} else if (self != NULL) {
 		add_addrs(&now, self->internal_ips, self->n_internal_ips);
 		add_addrs(&now, self->external_ips, self->n_external_ips);
+	}
+	if (now.n == 0) {
+		now.n = r->node.n;
+		memcpy(now.at, r->node.at, sizeof(now.at));
+	}
+	for (uint32_t i = 0; self != NULL && i < self->n_pod_cidrs; i++)
+		if (now.n_pods < sizeof(now.pods) / sizeof(now.pods[0]))
+			prefix_set(&now.pods[now.n_pods++], &self->pod_cidrs[i]);
+	if (now.n_pods == 0) {
+		now.n_pods = r->node.n_pods;
+		memcpy(now.pods, r->node.pods, sizeof(now.pods));
 	}
 	if (memcmp(&now, &r->node, sizeof(now)) == 0)
 		return;
@@ -184,17 +196,16 @@ static enum svc_detect_local detect_local(const struct config_services *s)
 static uint32_t local_cidrs(const struct reconciler *r, const struct ip_prefix **out)
 {
 	const struct config_services *s = &r->cfg->services;
-	const struct model_node *self = model_node_self(r->model);
 
 	*out = NULL;
 	if (s->detect_local_mode == DETECT_LOCAL_CLUSTER_CIDR) {
 		*out = s->detect_local_cidrs.at;
 		return s->detect_local_cidrs.n;
 	}
-	if (s->detect_local_mode != DETECT_LOCAL_NODE_CIDR || self == NULL)
+	if (s->detect_local_mode != DETECT_LOCAL_NODE_CIDR)
 		return 0;
-	*out = self->pod_cidrs;
-	return self->n_pod_cidrs;
+	*out = r->node.pods;
+	return r->node.n_pods;
 }
 
 /* One allocation: the struct, addresses, ranges. */

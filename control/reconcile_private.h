@@ -132,9 +132,11 @@ struct route_set {
 /* Routes that change in a burst are published this often at most. */
 #define ROUTES_INTERVAL_NS 10000000
 
+/* What is known of this node; it outlives the Node object, which a kubelet may make anew. */
 struct node_addrs {
-	uint32_t n;
+	uint32_t n, n_pods;
 	struct ip_addr at[32];
+	struct ip_prefix pods[16];
 };
 
 struct reconciler {

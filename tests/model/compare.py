@@ -200,6 +200,7 @@ class Run:
         self.world = generate.World(seed)
         self.rng = random.Random(seed ^ 0x5eed)
         self.shown = {}
+        self.state = None
         self.flows = []
         self.now = 0
         self.affinity = oracle.Affinity()
@@ -208,7 +209,7 @@ class Run:
         self.harness.new(self.world.config)
         for i, (objects, singles) in enumerate(self.world.steps(steps, packets)):
             self.step, self.objects = i, objects
-            self.state = oracle.State(self.world.config, objects)
+            self.state = oracle.State(self.world.config, objects, self.state)
             self.apply(objects)
             if i > 0:
                 self.live_flows()

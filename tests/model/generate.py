@@ -55,7 +55,8 @@ BAD_IPS = ['127.0.0.1', '169.254.1.9', '0.0.0.0', '224.0.0.5', '::1', '::', 'fe8
 BAD_PORTS = [0, -1, 65536, 70000, None, '80', 80.5, True, [80], 2 ** 40]
 SERVICE_PORTS = [80, 443, 53, 8080, 30001]
 TARGETS = [8080, 9090, 53, 80]
-NODE_PORTS = list(range(30000, 30012))
+# The range is the API server's choice, not ours.
+NODE_PORTS = list(range(30000, 30012)) + [9443, 61000]
 
 
 def maybe_zeros(rng, ip):
@@ -77,6 +78,7 @@ class World:
         self.hostile = hostile
         self.config = self.make_config()
         self.objects = {}  # (kind, ns, name) -> object
+        self.state = None
         self.used_cluster_ips = set()
         self.used_node_ports = set()
         self.names = [('ns-%s' % rng.choice('ab'), 'svc-%d' % i) for i in range(rng.randrange(3, 8))]
@@ -237,11 +239,23 @@ class World:
             o['metadata']['labels'] = {oracle.PROXY_NAME: rng.choice(['other', 'ours', ''])}
         elif self.config.proxy_name and self.chance(0.8):
             o['metadata']['labels'] = {oracle.PROXY_NAME: 'ours'}
+        if self.chance(0.1):
+            self.not_for_a_proxy(o)
         if self.chance(0.05):
             o['metadata']['deletionTimestamp'] = '2026-02-01T00:00:00Z'
         if self.bad():
             self.spoil_service(o)
         return self.put(o)
+
+    def not_for_a_proxy(self, o):
+        """What others read, and what must change nothing here."""
+        o['spec'].update({'loadBalancerIP': EXTERNAL['IPv4'][0], 'loadBalancerClass': 'some/class',
+                          'allocateLoadBalancerNodePorts': False,
+                          'topologyKeys': ['kubernetes.io/hostname']})
+        o['metadata']['annotations'] = {
+            'service.beta.kubernetes.io/load-balancer-source-ranges': '203.0.113.77/32',
+            'service.kubernetes.io/topology-mode': 'Auto',
+            'service.kubernetes.io/topology-aware-hints': 'auto'}
 
     def load_balancer(self, o):
         rng, spec = self.rng, o['spec']
@@ -459,14 +473,31 @@ class World:
                 for key in [k for k in self.objects if k[0] == 'EndpointSlice' and k[1] == ns]:
                     if self.chance(0.5):
                         del self.objects[key]
-            elif kind == 4:
+            elif kind == 4 and self.chance(0.9):
                 self.node()
+            elif kind == 4:
+                self.objects.pop(('Node', '', NODE), None)
             elif kind == 5:
                 key = ('ServiceCIDR', '', 'more')
                 if self.objects.pop(key, None) is None:
                     self.service_cidrs()
             elif kind == 6:
                 self.touch(ns, name)
+
+    def touch_families(self, spec, name):
+        """The second family comes or goes; the first cannot change."""
+        ips = spec.get('clusterIPs') or []
+        if not ips or any(oracle.parse_ip(ip) is None for ip in ips):
+            return
+        families = [oracle.parse_ip(ip)[0] for ip in ips]
+        if len(ips) == 2:
+            self.used_cluster_ips.discard(ips.pop())
+            families.pop()
+        else:
+            families.append('IPv6' if families[0] == 'IPv4' else 'IPv4')
+            ips.append(self.pick_cluster_ip(families[1], name))
+        if 'ipFamilies' in spec:
+            spec['ipFamilies'] = families
 
     def touch(self, ns, name):
         """One field of a service."""
@@ -476,13 +507,15 @@ class World:
             return
         o = copy.deepcopy(old)
         spec = o['spec']
-        kind = rng.randrange(4)
+        kind = rng.randrange(5)
         if kind == 0:
             spec['externalTrafficPolicy'] = rng.choice(['Local', 'Cluster'])
         elif kind == 1:
             spec['internalTrafficPolicy'] = rng.choice(['Local', 'Cluster'])
         elif kind == 2:
             spec['type'] = rng.choice(['ClusterIP', 'ExternalName', 'LoadBalancer'])
+        elif kind == 3:
+            self.touch_families(spec, name)
         else:
             o['metadata']['labels'] = {} if o['metadata'].get('labels') else \
                 {oracle.PROXY_NAME: 'other'}
@@ -589,7 +622,7 @@ class World:
                 self.first_objects()
             else:
                 self.change()
-            self.state = oracle.State(self.config, self.objects.values())
+            self.state = oracle.State(self.config, self.objects.values(), self.state)
             self.changed = self.frontends(self.touched)
             destinations, frontends = self.destinations(), self.frontends()
             yield copy.deepcopy(list(self.objects.values())), \

@@ -424,9 +424,9 @@ def world(lab, harness, seed, counts, show_rules):
     w.config.detect_local, w.config.cluster_ip_outside = 'vport', True
     harness.new(w.config)
     wrong = 0
-    shown = set()
+    shown, state = set(), None
     for objects, packets in w.steps(2, 40):
-        state = oracle.State(w.config, objects)
+        state = oracle.State(w.config, objects, state)
         keys = {(o['kind'], o['metadata'].get('namespace', ''), o['metadata']['name'])
                 for o in objects}
         harness.ask({'set': objects, 'delete': [

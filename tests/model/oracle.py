@@ -380,15 +380,19 @@ class Service:
 
 
 class State:
-    def __init__(self, config, objects):
+    """What the objects say. before is the state until now: of our own node the last word stays,
+    also while there is no Node object, as when a kubelet makes it anew."""
+
+    def __init__(self, config, objects, before=None):
         self.config = config
         by_kind = {}
         for o in objects:
             by_kind.setdefault(o['kind'], []).append(o)
         self.node = next((obj(n) for n in by_kind.get('Node', [])
-                          if n['metadata']['name'] == config.node), {})
+                          if n['metadata']['name'] == config.node),
+                         before.node if before else {})
         self.zone = text(obj(obj(self.node.get('metadata')).get('labels')).get(ZONE))
-        self.node_addrs = self._node_addresses()
+        self.node_addrs = self._node_addresses() or (before.node_addrs if before else [])
         self.cidrs = [parse_cidr(c) for c in config.service_cidrs]
         for s in by_kind.get('ServiceCIDR', []):
             self.cidrs += [parse_cidr(c) for c in seq(obj(s.get('spec')).get('cidrs'))]
