@@ -51,6 +51,10 @@ def client(flow):
     return ipaddress.IPv4Address(base + flow // PORTS_A_CLIENT).packed, 20000 + flow % PORTS_A_CLIENT
 
 
+def client_addresses(n_flows):
+    return list(dict.fromkeys(str(ipaddress.IPv4Address(client(n)[0])) for n in range(n_flows)))
+
+
 def requests(flows, **kw):
     return [frame(CLIENT_MAC, *client(n), ip(VIP), VIP_PORT, **kw) for n in flows]
 

@@ -5,7 +5,6 @@ what is sent to them. Each object is one fresh process; ticks() gives ticks a pa
 
 Every subject polls on the last processor and has its other threads on the first."""
 
-import ipaddress
 import json
 import os
 import re
@@ -132,6 +131,24 @@ def mac(data):
     return ":".join(f"{b:02x}" for b in data)
 
 
+def vport(name, addresses, peer, path=None, capture=None):
+    """A pod's vport that plays a file for ever and drops what is sent to it, or writes it down;
+    without a file one that only drops."""
+    if path:
+        port = f"kind: pcap\n    path: {path}\n    args: infinite_rx=1\n"
+        port += f"    tx-path: {capture}\n" if capture else ""
+    else:
+        port = "kind: 'null'\n    args: no-rx=1\n"
+    return (f"  - name: {name}\n    role: pod\n    {port}    addresses: [{', '.join(addresses)}]\n"
+        f"    peer-mac: {mac(peer)}\n")
+
+
+def service_vports(files, n_flows, capture=(None, None)):
+    """The clients on the first file, the backend on the second."""
+    return [vport("clients", frames.client_addresses(n_flows), frames.CLIENT_MAC, files[0], capture[0]),
+        vport("backends", [frames.BACKEND], frames.BACKEND_MAC, files[1], capture[1])]
+
+
 class Standin:
     """The stand-in for the API server."""
 
@@ -183,8 +200,9 @@ def http(path, target, method="GET", body=""):
 class Sluiced:
     """The daemon itself, its services from the stand-in, its ports on the same devices."""
 
-    def __init__(self, build, folder, files, workers=1, flows=131072, capture=None, args=(),
-            manifest=MANIFEST, extra="", ports=None, service_count=1, standin=(), flows_sent=256):
+    def __init__(self, build, folder, vports, workers=1, flows=131072, services=1, standin=(),
+            manifest=MANIFEST, node="node-1", replies_after=0):
+        """vports: text from vport(). replies_after: the backend's frames wait for so many flows."""
         program = os.path.join(build, "sluiced")
         if not os.access(program, os.X_OK):
             raise Absent(f"{program} is not built (-Ddataplane)")
@@ -193,34 +211,25 @@ class Sluiced:
         self.standin = Standin(build, folder, *standin, manifest=manifest)
         self.config = f"""apiVersion: sluice/v1
 kind: Config
-node: {{name: node-1, addresses: [192.0.2.10]}}
+node: {{name: {node}, addresses: [192.0.2.10]}}
 kubernetes: {{socket: {self.standin.socket}}}
 workers: {{count: {workers}, lcores: {[WORKER_CPU - n for n in range(workers)]}}}
 memory: {{buffers: 65536}}
 flows: {{capacity-v4: {flows}, capacity-v6: 1024}}
 api: {{socket: {self.api}}}
 health: {{bind-address: null}}
-{extra}
 vports:
-"""
-        hosts = [str(ipaddress.IPv4Address(a)) for a in
-            dict.fromkeys(frames.client(n)[0] for n in range(flows_sent))]
-        sides = ports or [("clients", ", ".join(hosts), frames.CLIENT_MAC),
-            ("backends", frames.BACKEND, frames.BACKEND_MAC)]
-        for n, (path, (name, addresses, peer)) in enumerate(zip(files, sides)):
-            tx = f"    tx-path: {capture[n]}\n" if capture else ""
-            self.config += (f"  - name: {name}\n    role: pod\n    kind: pcap\n    path: {path}\n{tx}"
-                f"    args: infinite_rx=1\n    addresses: [{addresses}]\n    peer-mac: {mac(peer)}\n")
+""" + "".join(vports)
         # Replies without a flow would be flows of their own. Until the requests have made theirs,
         # the backend's frames have the wrong address for its vport.
-        self.write_config(wrong_mac=True)
+        self.write_config(wrong_mac=replies_after > 0)
         self.log = open(f"{folder}/sluiced.log", "w", encoding="utf-8")
-        self.process = subprocess.Popen([*args, "taskset", "-c", f"{CONTROL_CPU}-{WORKER_CPU}",
+        self.process = subprocess.Popen(["taskset", "-c", f"{CONTROL_CPU}-{WORKER_CPU}",
             program, "--config", f"{folder}/sluiced.yaml"], stdout=self.log, stderr=self.log)
         try:
-            until(lambda: self.ready(service_count), DEADLINE, "sluiced's start")
-            if len(files) > 1:
-                self.let_replies_in(flows_sent)
+            until(lambda: self.ready(services), DEADLINE, "sluiced's start")
+            if replies_after:
+                self.let_replies_in(replies_after)
         except Failed as e:
             self.close()
             with open(f"{folder}/sluiced.log", encoding="utf-8") as f:
