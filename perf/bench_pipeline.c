@@ -192,9 +192,9 @@ static void live_for(struct flow_timeouts *life, uint32_t ms)
 
 static void grace_passes(void)
 {
-	uint32_t period = grace_open(&h.dp.grace);
+	uint32_t period = grace_open(&h.dp->grace);
 
-	grace_complete(&h.dp.grace, period);
+	grace_complete(&h.dp->grace, period);
 }
 
 static int fresh(void)
@@ -222,7 +222,7 @@ static int fresh(void)
 			t0 = ticks();
 			run(&c->w);
 			for (int n_sweeps = 0; n_sweeps < 3; n_sweeps++)
-				flow_sweep(h.dp.flows, 0, c->w.now_ms, &life);
+				flow_sweep(h.dp->flows, 0, c->w.now_ms, &life);
 			grace_passes();
 			t0 = ticks() - t0;
 			sum += t0;
@@ -272,7 +272,7 @@ static double flooded_round(uint32_t *at, uint64_t *strangers, uint64_t *lost)
 			measured(&c->w);
 			/* 40 million a second: ten times what a worker is rated for */
 			c->w.now_ms = 5000 + (uint32_t)(*strangers / 40000);
-			flow_sweep(h.dp.flows, 0, c->w.now_ms, &c->w.snap.tunables->timeouts);
+			flow_sweep(h.dp->flows, 0, c->w.now_ms, &c->w.snap.tunables->timeouts);
 			grace_passes();
 		}
 		flood[i] = established_burst(c, at, lost);

@@ -92,8 +92,11 @@ static void io_transmit(struct worker *w, struct burst *b, lanes_t lanes)
 	uint32_t n = lanes_count(lanes);
 
 	if ((c->forwarded & 1023) + n >= 1024) {
+		lanes_t i = lanes_first(lanes);
+
 		c->checked++;
-		c->wrong += !frame_is_right(b, lanes_first(lanes));
+		c->wrong += !frame_is_right((uint32_t)(uintptr_t)b->buf[i], b->data[i],
+			b->out_vport[i], h.fragments && i % 2 == 1);
 	}
 	c->forwarded += n;
 	COUNT(w->counters.sent, n);
@@ -166,7 +169,7 @@ static void add_services(void)
 
 	h.svcs = calloc(h.n_services, sizeof(*h.svcs));
 	if (h.svcs == NULL || none == NULL || backend_table_init(h.n_services + 1, &backends) < 0 ||
-		svc_table_init(&h.dp.grace, h.n_services, &table) < 0)
+		svc_table_init(&h.dp->grace, h.n_services, &table) < 0)
 		die("service tables");
 	for (uint32_t n = 0; n < h.n_services; n++)
 		add_service(table, backends, none, n);
@@ -197,7 +200,7 @@ static struct route add_pod(uint16_t id, struct ip_addr a)
 		.kind = NEXT_HOP_FORWARD, .l2_len = 14, .vport = id, .mtu = 1500, .id = id};
 	nh->l2[12] = 0x08;
 	next_hop_seal(nh);
-	atomic_store(&h.dp.next_hops->at[id], nh);
+	atomic_store(&h.dp->next_hops->at[id], nh);
 	return (struct route){.prefix = p, .next_hop = id};
 }
 
@@ -220,13 +223,13 @@ static void add_world(void)
 	h.routes.fib = fib;
 	h.node_addr = addr("192.0.2.10", "2001:db8::10");
 	add_services();
-	h.tunables = *atomic_load(&h.dp.tunables);
+	h.tunables = *atomic_load(&h.dp->tunables);
 	h.tunables.snat.egress = false;
 	h.tunables.snat.addr[h.v6 ? IP_V6 : IP_V4] = h.node_addr;
-	atomic_store(&h.dp.vports, &h.table);
-	atomic_store(&h.dp.routes, &h.routes);
-	atomic_store(&h.dp.services, &h.services);
-	atomic_store(&h.dp.tunables, &h.tunables);
+	atomic_store(&h.dp->vports, &h.table);
+	atomic_store(&h.dp->routes, &h.routes);
+	atomic_store(&h.dp->services, &h.services);
+	atomic_store(&h.dp->tunables, &h.tunables);
 }
 
 /* --- what came of it ----------------------------------------------------------------------------
@@ -264,7 +267,7 @@ uint64_t harness_created(void)
 	uint64_t sum = 0;
 
 	for (uint32_t c = 0; c < h.n_cores; c++)
-		sum += atomic_load(&flow_stats(h.dp.flows, h.v6 ? IP_V6 : IP_V4, c)->created);
+		sum += atomic_load(&flow_stats(h.dp->flows, h.v6 ? IP_V6 : IP_V4, c)->created);
 	return sum;
 }
 
@@ -320,9 +323,10 @@ static void defaults(uint32_t capacity)
 
 int harness_init(uint32_t capacity)
 {
-	struct flow_config cfg = {.salt = {3, 5}, .grace = &h.dp.grace};
+	struct flow_config cfg = {.salt = {3, 5}, .grace = &h.own.grace};
 	struct flow_table *flows;
 
+	h.dp = &h.own;
 	defaults(capacity);
 	cfg.workers = h.n_cores;
 	cfg.capacity[h.v6 ? IP_V6 : IP_V4] = h.capacity;
@@ -333,10 +337,10 @@ int harness_init(uint32_t capacity)
 	if (h.cores == NULL)
 		return -1;
 	memset(h.cores, 0, sizeof(*h.cores) * CORES_MAX);
-	if (flow_table_init(&cfg, &flows) < 0 || dataplane_init(&h.dp, flows) < 0)
+	if (flow_table_init(&cfg, &flows) < 0 || dataplane_init(h.dp, flows) < 0)
 		return -1;
 	for (uint32_t c = 0; c < h.n_cores; c++)
-		if (worker_init(&h.cores[c].w, &h.dp, c, &io) < 0)
+		if (worker_init(&h.cores[c].w, h.dp, c, &io) < 0)
 			return -1;
 	add_world();
 	frames_init();
@@ -345,4 +349,13 @@ int harness_init(uint32_t capacity)
 		h.cores[c].w.now_ms = 5000;
 	}
 	return 0;
+}
+
+void harness_init_in(struct dataplane *dp)
+{
+	h.dp = dp;
+	defaults(0);
+	h.n_cores = 0;
+	add_world();
+	frames_init();
 }

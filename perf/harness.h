@@ -61,7 +61,8 @@ struct harness {
 	uint32_t n_sizes;
 
 	struct core *cores;
-	struct dataplane dp;
+	struct dataplane *dp; /* its own, or a rim's */
+	struct dataplane own;
 	struct vport vports[VPORTS_MAX];
 	struct vport_table table;
 	struct next_hop hops[VPORTS_MAX];
@@ -86,6 +87,12 @@ extern struct harness h;
 
 /* From the fields above; capacity: flow entries, 0: a fourth more than flows. */
 int harness_init(uint32_t capacity);
+/* The same world in a dataplane that somebody else made, without cores. */
+void harness_init_in(struct dataplane *dp);
+/* Writes frame number n (of tuples) and returns its length; 128 bytes of room. */
+uint16_t harness_write(uint8_t *f, uint32_t n);
+/* A frame that was sent on a vport is what its tuple should have become. */
+bool harness_right(uint32_t n, uint8_t *f, uint16_t out_vport);
 /* Draws the order: uniform random (zipf 0), or by Zipf's law with that exponent. */
 void harness_order(double zipf, uint32_t packets);
 /* Each flow's first packet, in random order. */

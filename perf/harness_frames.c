@@ -52,15 +52,14 @@ static bool datagram_is_right(const uint8_t *f, uint16_t l4)
 				ipv4_csum((const struct ipv4_hdr *)(f + ETH_HLEN)));
 }
 
-bool frame_is_right(const struct burst *b, lanes_t i)
+bool frame_is_right(uint32_t number, uint8_t *f, uint16_t out_vport, bool later)
 {
-	uint32_t number = (uint32_t)(uintptr_t)b->buf[i];
 	const struct tuple *t = &h.tuples[number];
 	bool back = t->reply && h.traffic != TRAFFIC_PLAIN;
 	bool snat = h.traffic == TRAFFIC_NODEPORT && !t->reply;
 	struct ip_addr far = back ? vip(service_of(number % h.n_flows)) : backend_addr();
 	struct ip_addr near = snat ? h.node_addr : pod_addr(client_of(t->pod));
-	uint8_t *f = b->data[i], *ip = f + ETH_HLEN;
+	uint8_t *ip = f + ETH_HLEN;
 	uint16_t l4 = l4_at(), sport, dport;
 	uint16_t vip_port = h.traffic == TRAFFIC_NODEPORT ? NODE_PORT : 80;
 	uint16_t far_port = htons(back ? vip_port : 8080);
@@ -71,9 +70,9 @@ bool frame_is_right(const struct burst *b, lanes_t i)
 	good = memcmp(ip + at, src->bytes + 16 - n, n) == 0 &&
 		memcmp(ip + at + n, dst->bytes + 16 - n, n) == 0;
 	good = good && ip[h.v6 ? 7 : 8] == 63;
-	good = good && b->out_vport[i] == (t->reply ? t->pod + 1 : BACKEND_VPORT);
-	if (h.fragments && i % 2 == 1)
-		return good; /* a later fragment: neither ports nor a sum */
+	good = good && out_vport == (t->reply ? t->pod + 1 : BACKEND_VPORT);
+	if (later)
+		return good; /* neither ports nor a sum */
 	memcpy(&sport, f + l4, 2);
 	memcpy(&dport, f + l4 + 2, 2);
 	good = good && sport == (t->reply ? far_port : t->port) &&
@@ -206,6 +205,19 @@ void frames_init(void)
 		make_tuple(h.n_flows + n, n, true, 32768);
 		make_tuple(2 * h.n_flows + n, n, false, 4096);
 	}
+}
+
+uint16_t harness_write(uint8_t *f, uint32_t n)
+{
+	const struct tuple *t = &h.tuples[n];
+
+	write_frame(f, t, n);
+	return (uint16_t)(l4_at() + l4_len(t->size));
+}
+
+bool harness_right(uint32_t n, uint8_t *f, uint16_t out_vport)
+{
+	return frame_is_right(n, f, out_vport, false);
 }
 
 /* Makes the frame the first or the later half of its datagram. */

@@ -24,5 +24,5 @@ uint8_t proto(void);
 
 /* Templates, tuples and the cores' frame buffers. */
 void frames_init(void);
-/* A frame that is about to be sent is what its tuple should have become. */
-bool frame_is_right(const struct burst *b, lanes_t lane);
+/* later: the second half of a datagram. */
+bool frame_is_right(uint32_t number, uint8_t *f, uint16_t out_vport, bool later);
