@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "perf/harness.h"
@@ -396,6 +397,21 @@ enum mode {
 
 static double zipf;
 
+/* Ticks a second, by the time the run took. */
+static uint64_t begin_ticks;
+static struct timespec begin_time;
+
+static double ticks_per_second(void)
+{
+	uint64_t spent = ticks() - begin_ticks;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)spent /
+		((double)(now.tv_sec - begin_time.tv_sec) +
+			(double)(now.tv_nsec - begin_time.tv_nsec) / 1e9);
+}
+
 static void print_array(const char *name, const double *v)
 {
 	printf(", \"%s\": [", name);
@@ -409,10 +425,11 @@ static void print(enum mode mode)
 	static const char *const traffic[] = {"plain", "dnat", "nodeport"};
 
 	printf("{\"family\": \"%s\", \"proto\": \"%s\", \"traffic\": \"%s\", \"flows\": %u, "
-	       "\"services\": %u, \"zipf\": %.2f, \"packets\": %llu, \"checked\": %llu",
+	       "\"services\": %u, \"zipf\": %.2f, \"packets\": %llu, \"checked\": %llu, "
+	       "\"ticks_per_second\": %.0f",
 		h.v6 ? "ipv6" : "ipv4", h.tcp ? "tcp" : "udp", traffic[h.traffic], h.n_flows,
 		h.n_services, zipf, (unsigned long long)harness_forwarded(),
-		(unsigned long long)harness_checked());
+		(unsigned long long)harness_checked(), ticks_per_second());
 	print_array("samples", samples);
 	if (mode == MODE_ESTABLISHED || mode == MODE_NEW)
 		print_array("means", means);
@@ -498,6 +515,8 @@ int main(int argc, char **argv)
 	char *sizes = NULL;
 	int opt;
 
+	begin_ticks = ticks();
+	clock_gettime(CLOCK_MONOTONIC, &begin_time);
 	h.n_flows = 10000;
 	h.huge = true;
 	h.n_cores = 1;

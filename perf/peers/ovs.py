@@ -20,6 +20,7 @@ TO_BACKEND = (f"mod_dl_src:{mac(frames.GATEWAY_MAC)},mod_dl_dst:{mac(frames.BACK
 TO_CLIENT = (f"mod_dl_src:{mac(frames.GATEWAY_MAC)},mod_dl_dst:{mac(frames.CLIENT_MAC)},dec_ttl")
 
 RULES = {
+    "drop": ["actions=drop"],
     "plain": ["in_port=1 actions=output:2", "in_port=2 actions=output:1"],
     "stateless": [
         f"in_port=1,udp,nw_dst={frames.VIP},tp_dst=80 actions=mod_nw_dst:{frames.BACKEND},"
@@ -87,7 +88,6 @@ class Ovs:
     def add_ports(self, files, capture):
         self.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev",
             "fail-mode=secure")
-        self.ofctl("del-flows", f"{self.folder}/br0.mgmt")
         self.rules(self.rung)
         for n, path in enumerate(files):
             args = f"eth_pcap{n},rx_pcap={path},infinite_rx=1"
@@ -99,13 +99,24 @@ class Ovs:
             if error != "[]":
                 raise Failed(f"port {path}: {error}")
 
-    def ofctl(self, verb, _where, *words):
+    def ofctl(self, verb, *words):
         return self.run("ovs-ofctl", verb, f"unix:{self.folder}/br0.mgmt", *words)
 
     def rules(self, rung):
         with open(f"{self.folder}/rules", "w", encoding="utf-8") as f:
             f.write("\n".join(RULES[rung]) + "\n")
-        self.ofctl("add-flows", None, f"{self.folder}/rules")
+        self.ofctl("del-flows")
+        self.ofctl("add-flows", f"{self.folder}/rules")
+
+    def tsc_hz(self):
+        """Ticks a second of the clock that pmd-stats-show counts with."""
+        self.appctl("dpif-netdev/pmd-stats-clear")
+        begin = time.monotonic()
+        time.sleep(0.5)
+        text = self.appctl("dpif-netdev/pmd-stats-show").split("main thread")[0]
+        took = time.monotonic() - begin
+        spent = re.findall(r"(?:idle|processing) cycles: (\d+)", text)
+        return sum(map(int, spent)) / took
 
     def ticks(self, seconds):
         """Ticks a packet of the polling thread, as it counts them itself."""
@@ -125,7 +136,7 @@ class Ovs:
 
     def ports(self):
         """Packets in and out of the two ports, now (the database's figures are seconds old)."""
-        text = self.ofctl("dump-ports", None)
+        text = self.ofctl("dump-ports")
         rx = re.findall(r"port +\d+: rx pkts=(\d+)", text)
         tx = re.findall(r"tx pkts=(\d+)", text)
         return {"rx_packets": sum(map(int, rx)), "tx_packets": sum(map(int, tx[-len(rx):]))}

@@ -98,6 +98,26 @@ class Testpmd:
         pass
 
 
+class Rim:
+    """The daemon's worker loop that only swaps MACs: the rim's own floor."""
+
+    def __init__(self, build, files):
+        self.program, self.files = os.path.join(build, "perf/bench_rim"), files
+        if not os.access(self.program, os.X_OK):
+            raise Absent(f"{self.program} is not built (-Ddataplane)")
+
+    def ticks(self, seconds):
+        done = subprocess.run([self.program, "floor", *self.files, "--seconds", str(seconds)],
+            capture_output=True, text=True, timeout=DEADLINE, check=False)
+        if done.returncode != 0:
+            raise Failed(done.stderr.strip())
+        samples = sorted(json.loads(done.stdout)["samples"])
+        return samples[len(samples) // 2]
+
+    def close(self):
+        pass
+
+
 MANIFEST = f"""apiVersion: v1
 kind: Node
 metadata: {{name: node-1}}
@@ -201,8 +221,9 @@ class Sluiced:
     """The daemon itself, its services from the stand-in, its ports on the same devices."""
 
     def __init__(self, build, folder, vports, workers=1, flows=131072, services=1, standin=(),
-            manifest=MANIFEST, node="node-1", replies_after=0):
-        """vports: text from vport(). replies_after: the backend's frames wait for so many flows."""
+            manifest=MANIFEST, node="node-1", replies_after=0, watch=False, buffers=65536):
+        """vports: text from vport(). replies_after: the backend's frames wait for so many flows.
+        watch: return as soon as the daemon answers."""
         program = os.path.join(build, "sluiced")
         if not os.access(program, os.X_OK):
             raise Absent(f"{program} is not built (-Ddataplane)")
@@ -214,7 +235,7 @@ kind: Config
 node: {{name: {node}, addresses: [192.0.2.10]}}
 kubernetes: {{socket: {self.standin.socket}}}
 workers: {{count: {workers}, lcores: {[WORKER_CPU - n for n in range(workers)]}}}
-memory: {{buffers: 65536}}
+memory: {{buffers: {buffers}}}
 flows: {{capacity-v4: {flows}, capacity-v6: 1024}}
 api: {{socket: {self.api}}}
 health: {{bind-address: null}}
@@ -227,7 +248,7 @@ vports:
         self.process = subprocess.Popen(["taskset", "-c", f"{CONTROL_CPU}-{WORKER_CPU}",
             program, "--config", f"{folder}/sluiced.yaml"], stdout=self.log, stderr=self.log)
         try:
-            until(lambda: self.ready(services), DEADLINE, "sluiced's start")
+            until(lambda: self.ready(0 if watch else services), DEADLINE, "sluiced's start")
             if replies_after:
                 self.let_replies_in(replies_after)
         except Failed as e:
