@@ -16,6 +16,7 @@
 
 #include "control/api/api.h"
 #include "control/config.h"
+#include "control/health/kube_proxy.h"
 #include "control/instance.h"
 #include "control/log.h"
 #include "control/model.h"
@@ -51,6 +52,7 @@ struct sluiced {
 	struct notice telling; /* the one that events is about to tell */
 	int notice_fd;
 	struct event *notice_ready;
+	struct kube_proxy_watch *kube_proxy;
 	struct api *api;
 	const struct svc_domain *domain_told;
 	struct event *step, *neighbour_timer, *rim_timer, *api_ready, *term, *interrupt, *hangup;
@@ -412,7 +414,8 @@ static int start_notices(struct sluiced *s)
 	if (s->notice_ready == NULL || event_add(s->notice_ready, NULL) < 0)
 		return -ENOMEM;
 	notices_set_notify(s->notices, notice_made, s);
-	return 0;
+	return kube_proxy_watch_start(
+		s->cfg->health.netns, s->cfg->node.name, s->notices, &s->kube_proxy);
 }
 
 static int start_kubernetes_events(struct sluiced *s)
@@ -475,6 +478,7 @@ static int start_api(struct sluiced *s)
 		.neighbours = s->neighbours,
 		.rim = s->rim,
 		.notices = s->notices,
+		.kube_proxy = s->kube_proxy,
 	};
 	struct api_config ac = {
 		.node_name = s->cfg->node.name,
@@ -539,6 +543,7 @@ static int stop(struct sluiced *s, int status)
 	uint32_t lost;
 
 	api_stop(s->api);
+	kube_proxy_watch_stop(s->kube_proxy);
 	k8s_events_free(s->events);
 	if (s->sync != NULL) {
 		k8s_sync_stop(s->sync);

@@ -20,6 +20,7 @@
 struct api;
 struct config;
 struct dataplane;
+struct kube_proxy_watch;
 struct model;
 struct neighbours;
 struct notices;
@@ -34,6 +35,7 @@ struct api_deps {
 	struct neighbours *neighbours;
 	struct rim *rim;
 	struct notices *notices;
+	struct kube_proxy_watch *kube_proxy; /* may be NULL */
 	/* Asks for more, or less, of /readyz; NULL: nothing. Any thread; the text is for people. */
 	bool (*ready)(void *arg, char *why, uint32_t size);
 	void *arg;

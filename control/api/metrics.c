@@ -14,6 +14,7 @@
 
 #include "control/api/api_internal.h"
 #include "control/health/health.h"
+#include "control/health/kube_proxy.h"
 #include "control/neighbours.h"
 #include "control/reconcile.h"
 #include "io/rim.h"
@@ -111,6 +112,8 @@ static void put_build(struct metrics *m)
 	family(m, "start_time_seconds", "gauge", "When the daemon started, since the epoch.");
 	evbuffer_add_printf(
 		m->out, "sluice_start_time_seconds %.3f\n", (double)m->api->started_ms / 1000);
+	single(m, "kube_proxy_present", "gauge", "1 while there are traces of a kube-proxy.",
+		kube_proxy_signs(m->api->deps.kube_proxy) != 0);
 	family(m, "ready", "gauge", "Checks of /readyz: 1 passes, 0 fails.");
 	for (uint32_t i = 0; i < n; i++)
 		sample(m, "ready", checks[i].ok, "check", checks[i].name, NULL);

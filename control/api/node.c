@@ -11,6 +11,7 @@
 
 #include "control/api/api_internal.h"
 #include "control/config.h"
+#include "control/health/kube_proxy.h"
 #include "control/reconcile.h"
 #include "io/rim.h"
 
@@ -133,6 +134,22 @@ static bool write_checks(struct api *a, struct jw *w)
 	}
 	jw_array_end(w);
 	return ok;
+}
+
+/* What is not as it should be, though everything here works. */
+static void write_conditions(struct api *a, struct jw *w)
+{
+	unsigned signs = kube_proxy_signs(a->deps.kube_proxy);
+	char text[120];
+
+	kube_proxy_text(signs, text, sizeof(text));
+	jw_array(w, "conditions");
+	jw_object(w, NULL);
+	jw_string(w, "type", "KubeProxyPresent");
+	jw_string(w, "status", signs != 0 ? "True" : "False");
+	jw_string(w, "message", text);
+	jw_object_end(w);
+	jw_array_end(w);
 }
 
 static void write_flow_use(struct api *a, struct jw *w)
@@ -294,6 +311,7 @@ void api_get_overview(struct http_request *req)
 	jw_string(&d.w, "apiVersion", API_VERSION);
 	write_node(a, &d.w);
 	ok = write_checks(a, &d.w);
+	write_conditions(a, &d.w);
 	jw_string(&d.w, "status", ok ? "Ready" : "NotReady");
 	write_parts(a, &d.w);
 	write_flow_use(a, &d.w);

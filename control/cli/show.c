@@ -281,6 +281,9 @@ void show_overview(const json_t *doc)
 		printf("%-11s [%c] %s: %s\n", i == 0 ? "Checks" : "",
 			strcmp(text(c, "status"), "Ok") == 0 ? '+' : '-', text(c, "name"),
 			text(c, "detail"));
+	json_array_foreach (at_path(doc, "conditions"), i, c)
+		if (strcmp(text(c, "status"), "True") == 0)
+			printf("            [!] %s: %s\n", text(c, "type"), text(c, "message"));
 	printf("Workers     %s of %s turn\n", text(doc, "workers.running"),
 		text(doc, "workers.total"));
 	printf("Ports       %s of %s up, %s vports\n", text(doc, "ports.up"),

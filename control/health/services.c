@@ -30,7 +30,8 @@ static void tell_failure(
 	LOG_WARN(health, "listen_failed", "reason=%s address=%s service=%s/%s error=%s", event,
 		address, s != NULL ? s->ns : "", s != NULL ? s->name : "", strerror(-rc));
 	api_notice(p->health->api, true, s != NULL ? s->ns : NULL, s != NULL ? s->name : NULL,
-		event, "health checks cannot be answered on %s: %s", address, strerror(-rc));
+		event, "health checks cannot be answered on %s: %s%s", address, strerror(-rc),
+		rc == -EADDRINUSE ? ", perhaps by a kube-proxy" : "");
 }
 
 bool health_port_open(struct health_port *p, const char (*address)[HEALTH_ADDRESS_MAX], uint32_t n,

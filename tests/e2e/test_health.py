@@ -327,6 +327,39 @@ class Health(LabCase):
         self.assertEqual([self.status(10256, "/healthz"), self.status(10256, "/livez"),
                           self.status(PORT)], [200, 200, 200])
 
+    def present(self):
+        for condition in self.lab.sluiced.get("/api/v1/overview")[1]["conditions"]:
+            if condition["type"] == "KubeProxyPresent":
+                return condition["status"] == "True" and condition["message"]
+        return self.fail("no such condition")
+
+    def test_a_kube_proxy_beside_us_is_told(self):
+        def nft(*words):
+            done = self.lab.run("host", "nft", *words)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertFalse(self.present())
+        nft("add", "table", "ip", "kube-proxy")
+        nft("add", "chain", "ip", "kube-proxy", "services")
+        nft("add", "table", "ip6", "nat")
+        nft("add", "chain", "ip6", "nat", "KUBE-SERVICES")
+        self.lab.ip("host", "link add kube-ipvs0 type veth peer name kube-peer")
+        self.addCleanup(self.lab.run, "host", "nft", "flush", "ruleset")
+        self.lab.start_sluiced(*self.CONFIG)
+        self.eventually(self.present, "the condition")
+        self.assertEqual(self.present(), "nftables' table kube-proxy, iptables' chain KUBE-SERVICES, "
+                         "the interface kube-ipvs0")
+        self.assertIn("event=kube_proxy_present", self.lab.log("sluiced"))
+        self.assertIn("sluice_kube_proxy_present 1", self.metrics())
+        self.eventually(lambda: self.events("KubeProxyPresent"), "the event")
+        self.lab.ip("host", "link del kube-ipvs0")
+        nft("flush", "ruleset")
+        self.eventually(lambda: not self.present(), "the end of it to be seen", 30)
+        # What the kubelet makes for itself is no kube-proxy.
+        nft("add", "table", "ip", "mangle")
+        nft("add", "chain", "ip", "mangle", "KUBE-KUBELET-CANARY")
+        self.lab.start_sluiced(*self.CONFIG)
+        self.assertFalse(self.present())
+
     def test_healthy_while_starting(self):
         """Nothing is programmed yet; a kubelet must not restart it for that."""
         self.addCleanup(self.eventually, lambda: self.status(PORT) == 200, "the service again")
