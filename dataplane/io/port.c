@@ -202,8 +202,9 @@ int rim_port_close(struct rim *rim, struct rim_port *p)
 	p->started = false;
 	if (rte_eth_dev_is_valid_port(p->eth) && rte_eth_dev_close(p->eth) != 0)
 		rc = -EIO;
-	/* Close releases the ethdev; the device below goes with its bus's help. */
-	if (device != NULL)
+	/* Close releases the ethdev; the device below goes with its bus's help. One that we did not
+	 * make may carry other ports: a NIC its representors. */
+	if (device != NULL && p->cfg.kind != RIM_PORT_ETHDEV)
 		(void)rte_dev_remove(device);
 	rim_port_pool_gone(rim, p);
 	if (rc != 0)

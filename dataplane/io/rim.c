@@ -236,9 +236,10 @@ static void worker_free(struct rim_worker *rw)
 	rte_free(rw);
 }
 
+/* The last first: a NIC's uplink, which is named before its representors, stops after them. */
 static void ports_stop(struct rim *rim)
 {
-	for (uint32_t n = 0; n < RIM_PORTS_MAX; n++) {
+	for (uint32_t n = RIM_PORTS_MAX; n-- > 0;) {
 		struct rim_port *p = rim->port[n];
 
 		pthread_mutex_lock(&rim->lock);
