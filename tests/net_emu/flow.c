@@ -36,6 +36,15 @@ uint64_t emu_period(struct emu_nic *nic, uint64_t now)
 	return ms == 0 ? 0 : now / ((uint64_t)ms * 1000000) + 1;
 }
 
+/* Every call to a device that was pulled out. */
+static bool gone(const struct emu_nic *nic, struct rte_flow_error *err)
+{
+	if (!nic->removed)
+		return false;
+	REFUSE(err, EIO, UNSPECIFIED, NULL, "the device is removed");
+	return true;
+}
+
 /* --- checks -------------------------------------------------------------------------------------
  */
 
@@ -80,6 +89,8 @@ static int translate(struct emu_port *port, const struct rte_flow_attr *attr,
 	struct emu_nic *nic = port->nic;
 	int rc;
 
+	if (gone(nic, err))
+		return -EIO;
 	memset(s, 0, offsetof(struct emu_rule_spec, ops));
 	s->profile = nic->profile;
 	s->port = port;
@@ -288,6 +299,8 @@ static int flow_destroy(struct rte_eth_dev *eth, struct rte_flow *rule, struct r
 	struct emu_nic *nic = emu_port_of(eth)->nic;
 	int rc = 0;
 
+	if (gone(nic, err))
+		return -EIO;
 	emu_delay(nic, nic->knobs.del_us);
 	pthread_mutex_lock(&nic->flow_lock);
 	if (!rule_alive(nic, rule)) {
@@ -334,6 +347,8 @@ static int flow_flush(struct rte_eth_dev *eth, struct rte_flow_error *err)
 {
 	struct emu_port *port = emu_port_of(eth);
 
+	if (gone(port->nic, err))
+		return -EIO;
 	if (emu_knob_take(&port->nic->knobs.flush_fail))
 		return REFUSE(err, (int)port->nic->knobs.destroy_errno, UNSPECIFIED, NULL,
 			"the device failed (injected)");
@@ -393,6 +408,8 @@ static int flow_query(struct rte_eth_dev *eth, struct rte_flow *rule,
 	struct emu_nic *nic = emu_port_of(eth)->nic;
 	int rc = 0;
 
+	if (gone(nic, err))
+		return -EIO;
 	emu_delay(nic, nic->knobs.query_us);
 	nic->fc.queries++;
 	pthread_mutex_lock(&nic->flow_lock);
