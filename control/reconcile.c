@@ -60,6 +60,8 @@ int reconcile_init(struct dataplane *dp, struct model *m, struct neighbours *nb,
 		r->salt = (uint64_t)(uintptr_t)r;
 	r->domain_dirty = r->routes_dirty = r->tunables_dirty = r->vports_dirty = true;
 	r->opening = true;
+	TAILQ_INIT(&r->verify[false]);
+	TAILQ_INIT(&r->verify[true]);
 	r->empty = svc_list_new(NULL, 0);
 	if (r->empty == NULL || claims_init(r) < 0)
 		goto fail;
@@ -149,14 +151,7 @@ static void take_service(struct reconciler *r, struct model_object *o)
 {
 	uint64_t start = reconcile_now_ns(r), took;
 
-	r->fault[0] = '\0';
-	reconcile_service_apply(r, o);
-	if (r->fault[0] != '\0') {
-		r->stats.errors++;
-		LOG_WARN(reconcile, "service_not_wholly_applied", "name=%s reason=%s", o->key,
-			r->fault);
-	}
-	model_applied(r->model, o, o->version, r->fault[0] != '\0' ? r->fault : NULL);
+	reconcile_service_take(r, o);
 	took = reconcile_now_ns(r) - start;
 	r->stats.events++;
 	r->stats.last_event_ns = took;
@@ -300,6 +295,8 @@ bool reconcile_step(struct reconciler *r)
 	if (r->ready && !r->domain_dirty)
 		atomic_store_explicit(&r->ready_published, true, memory_order_release);
 	admit(r, start / 1000000);
+	if (!more && r->ready)
+		reconcile_verify(r, start / 1000000);
 	note_stats(r, start, reconcile_now_ns(r));
 	return more;
 }

@@ -84,6 +84,8 @@ struct reconcile_stats {
 	uint64_t syncs, sync_ns, sync_bucket[RECONCILE_STEP_BUCKETS]; /* not cumulative */
 	uint64_t ports_replaced, lists_built, frontends_set, frontends_removed, retired;
 	uint64_t routes_published, errors;
+	uint64_t verified,
+		repairs; /* services looked at again; what differed is an error of ours */
 	uint64_t last_event_ns, max_event_ns, busy_ns;
 	uint64_t last_applied_ms; /* monotonic */
 	uint32_t pending;         /* dirty objects */

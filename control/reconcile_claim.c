@@ -243,6 +243,19 @@ void claim_remove(struct reconciler *r, struct claim *c)
 	frontend_settle(r, f, false);
 }
 
+bool claim_repair(struct reconciler *r, struct claim *c)
+{
+	const struct svc_port *svc = c->port != NULL ? c->port->svc : NULL;
+	struct svc_hit hit;
+
+	if (c->frontend->winner != c ||
+		(svc_table_find(r->table, &c->frontend->key, &hit) && hit.kind == c->kind &&
+			hit.svc == svc))
+		return false;
+	frontend_publish(r, c->frontend);
+	return true;
+}
+
 uint32_t reconcile_conflicts(
 	struct reconciler *r, uint32_t from, uint32_t max, struct reconcile_conflict *out)
 {

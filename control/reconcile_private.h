@@ -57,10 +57,16 @@ LIST_HEAD(port_list, applied_port);
 
 struct applied_service {
 	const char *key; /* the model object's */
+	struct model_object *object;
 	int64_t created;
+	uint64_t verified_ms; /* or applied; 0: in no queue */
+	bool failed;          /* not wholly applied */
+	TAILQ_ENTRY(applied_service) of_verify;
 	struct port_list ports;
 	struct claim_list addresses;
 };
+
+TAILQ_HEAD(service_queue, applied_service);
 
 /* --- frontends and who has them (reconcile_claim.c) ------------------------------------------ */
 
@@ -173,6 +179,7 @@ struct reconciler {
 	const struct vport_table *first_vports;
 	const void *domain_mine, *tunables_mine, *routes_mine, *vports_mine;
 
+	struct service_queue verify[2]; /* those that failed apart; the longest ago first */
 	bool ready, draining;
 	bool opening;   /* some of the ports wait for their turn */
 	bool admitting; /* frames are taken in, from now on for good */
@@ -192,6 +199,14 @@ uint64_t reconcile_now_ns(const struct reconciler *r);
 
 void reconcile_service_apply(struct reconciler *r, struct model_object *o);
 void reconcile_service_drop(struct reconciler *r, struct applied_service *s);
+/* Applies and tells the model how that went. */
+void reconcile_service_take(struct reconciler *r, struct model_object *o);
+
+/* The service has just been applied, wholly or not. */
+void reconcile_verify_later(struct reconciler *r, struct applied_service *s, bool failed);
+void reconcile_verify_forget(struct reconciler *r, struct applied_service *s);
+/* Looks again at those whose time has come, a few at once. */
+void reconcile_verify(struct reconciler *r, uint64_t now_ms);
 
 /* Finds or makes the claim in list; 0 or -ENOMEM. */
 int claim_add(struct reconciler *r, struct claim_list *list, struct applied_service *s,
@@ -199,6 +214,8 @@ int claim_add(struct reconciler *r, struct claim_list *list, struct applied_serv
 /* Publishes frontends whose best claim is another than before, or has another svc_port. */
 void claim_refresh(struct reconciler *r, struct claim *c, bool svc_changed);
 void claim_remove(struct reconciler *r, struct claim *c);
+/* Sets the frontend in the service table again when it does not hold what the claim won. */
+bool claim_repair(struct reconciler *r, struct claim *c);
 int claims_init(struct reconciler *r);
 void claims_fini(struct reconciler *r);
 

@@ -468,6 +468,7 @@ static struct applied_service *service_new(struct model_object *o)
 	if (a == NULL)
 		return NULL;
 	a->key = o->key;
+	a->object = o;
 	LIST_INIT(&a->ports);
 	LIST_INIT(&a->addresses);
 	o->applied = a;
@@ -480,6 +481,7 @@ void reconcile_service_drop(struct reconciler *r, struct applied_service *a)
 
 	if (a == NULL)
 		return;
+	reconcile_verify_forget(r, a);
 	unwant(&a->addresses);
 	settle_claims(r, &a->addresses, false);
 	while ((p = LIST_FIRST(&a->ports)) != NULL)
@@ -525,4 +527,21 @@ void reconcile_service_apply(struct reconciler *r, struct model_object *o)
 	}
 	/* Behind the ports: an address without its ports would be rejected for a moment. */
 	address_claims(r, a, s);
+}
+
+void reconcile_service_take(struct reconciler *r, struct model_object *o)
+{
+	bool failed;
+
+	r->fault[0] = '\0';
+	reconcile_service_apply(r, o);
+	failed = r->fault[0] != '\0';
+	if (failed) {
+		r->stats.errors++;
+		LOG_WARN(reconcile, "service_not_wholly_applied", "name=%s reason=%s", o->key,
+			r->fault);
+	}
+	if (o->applied != NULL)
+		reconcile_verify_later(r, o->applied, failed);
+	model_applied(r->model, o, o->version, failed ? r->fault : NULL);
 }

@@ -420,6 +420,10 @@ static void put_services(struct metrics *m)
 	single(m, "sync_events_total", "counter", "Objects taken in by the reconciler.", rs.events);
 	single(m, "sync_errors_total", "counter", "Objects that could not be applied wholly.",
 		rs.errors);
+	single(m, "sync_verified_total", "counter", "Services looked at again without a change.",
+		rs.verified);
+	single(m, "sync_repairs_total", "counter",
+		"Services that were not as they had been applied, and are again.", rs.repairs);
 	family(m, "sync_busy_seconds_total", "counter", "Time the reconciler worked.");
 	sample_real(m, "sync_busy_seconds_total", (double)rs.busy_ns / 1e9, NULL);
 	family(m, "sync_longest_event_seconds", "gauge", "The longest that one object took.");
