@@ -9,7 +9,7 @@ const char *offload_port_dialect_name(enum offload_port_dialect d)
 {
 	static const char *const names[] = {
 		[OFFLOAD_PORT_REPRESENTED] = "REPRESENTED_PORT",
-		[OFFLOAD_PORT_REPRESENTED_ID] = "REPRESENTED_PORT+PORT_ID",
+		[OFFLOAD_PORT_ID] = "PORT_ID",
 		[OFFLOAD_PORT_IMPLICIT] = "implicit+PORT_ID",
 	};
 

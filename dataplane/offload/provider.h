@@ -27,9 +27,9 @@ struct offload_dialect {
 };
 
 enum offload_port_dialect {
-	OFFLOAD_PORT_REPRESENTED,    /* on the proxy, REPRESENTED_PORT item and action */
-	OFFLOAD_PORT_REPRESENTED_ID, /* on the proxy, REPRESENTED_PORT item, PORT_ID action */
-	OFFLOAD_PORT_IMPLICIT,       /* on the port itself, no item, PORT_ID action */
+	OFFLOAD_PORT_REPRESENTED, /* on the proxy, REPRESENTED_PORT item and action */
+	OFFLOAD_PORT_ID,          /* on the proxy, PORT_ID item and action */
+	OFFLOAD_PORT_IMPLICIT,    /* on the port itself, no item, PORT_ID action */
 	OFFLOAD_PORT_DIALECTS
 };
 

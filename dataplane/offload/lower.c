@@ -1,0 +1,794 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The Sluice authors */
+
+/* The rule compiler (see lower.h).
+ *
+ * Order of actions, the one that every driver takes (mlx5 with hardware steering takes no other):
+ * MARK, decap, pop VLAN, COUNT, push VLAN, L2 and L3 and L4 rewrites, TTL, encap, fate. Items are
+ * complete from Ethernet to L4 even where a field is not matched, since drivers refuse to rewrite
+ * a header that the pattern does not name. Any thread; no state; no call to DPDK. */
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_flow.h>
+
+#include "core/packet.h"
+#include "offload/lower.h"
+
+#define ITEMS_MAX   16
+#define ACTIONS_MAX 20
+#define TUNNEL_MAX  (14 + 4 + 40 + 8 + 8)
+/* enic keeps 0xfffe and 0xffff for itself. */
+#define MARK_MAX 0xfffd
+
+#define FRAGMENT_BITS 0x3fff /* IPv4: more fragments, and the offset */
+
+struct build {
+	const struct offload_rule *rule;
+	const struct offload_dialect *dialect;
+	struct offload_rule left; /* what is not said yet */
+	struct offload_error *err;
+	uint8_t *at, *end;
+	struct rte_flow_item *items;
+	uint16_t item_size[ITEMS_MAX];
+	struct rte_flow_action *actions;
+	unsigned n_items, n_actions;
+	bool full; /* the buffer, or an array */
+};
+
+#define TAKE(b, field) memset(&(b)->left.field, 0, sizeof((b)->left.field))
+
+static int refuse(struct offload_error *err, int rc, const char *field, const char *why)
+{
+	err->type = RTE_FLOW_ERROR_TYPE_NONE;
+	snprintf(err->cause, sizeof(err->cause), "%s: %s", field, why);
+	return rc;
+}
+
+/* --- the buffer ------------------------------------------------------------------------------- */
+
+/* Something to write to, even when nothing is left: the result is refused at the end. */
+static void *take_bytes(struct build *b, size_t size)
+{
+	static __thread uint64_t sink[16];
+	uint8_t *p = b->at;
+
+	size = (size + 15) & ~(size_t)15;
+	if (b->full || size > (size_t)(b->end - b->at)) {
+		b->full = true;
+		return size <= sizeof(sink) ? sink : NULL;
+	}
+	b->at += size;
+	memset(p, 0, size);
+	return p;
+}
+
+/* An item's spec, zero, and its mask behind it. */
+static void *add_item(struct build *b, enum rte_flow_item_type type, size_t size, void **mask)
+{
+	void *spec = take_bytes(b, size);
+
+	*mask = take_bytes(b, size);
+	if (b->n_items == ITEMS_MAX - 1) {
+		b->full = true;
+		return spec;
+	}
+	b->item_size[b->n_items] = (uint16_t)size;
+	b->items[b->n_items++] = (struct rte_flow_item){.type = type, .spec = spec, .mask = *mask};
+	return spec;
+}
+
+static void *add_action(struct build *b, enum rte_flow_action_type type, size_t size)
+{
+	void *conf = size > 0 ? take_bytes(b, size) : NULL;
+
+	if (b->n_actions == ACTIONS_MAX - 1) {
+		b->full = true;
+		return conf;
+	}
+	b->actions[b->n_actions++] = (struct rte_flow_action){.type = type, .conf = conf};
+	return conf;
+}
+
+/* A bit outside the mask is accepted by some drivers, and such a rule is never hit. */
+static void mask_specs(struct build *b)
+{
+	for (unsigned i = 0; i < b->n_items; i++) {
+		uint8_t *spec = (uint8_t *)(uintptr_t)b->items[i].spec;
+		const uint8_t *mask = b->items[i].mask;
+
+		for (unsigned n = 0; n < b->item_size[i]; n++)
+			spec[n] &= mask[n];
+	}
+}
+
+/* --- what a rule may say ---------------------------------------------------------------------- */
+
+static bool tunnel_sound(const struct offload_tunnel *t, bool encap)
+{
+	if (t->kind > OFFLOAD_TUNNEL_GENEVE || t->family >= IP_FAMILIES || t->vni >> 24 != 0 ||
+		ip_family(&t->dst) != t->family)
+		return false;
+	if (encap && (t->ttl == 0 || t->dport == 0))
+		return false;
+	return ip_family(&t->src) == t->family || (!encap && ip_is_zero(&t->src));
+}
+
+static int check(const struct offload_rule *r, struct offload_error *err)
+{
+	uint8_t l4_sets = OFFLOAD_SET_SPORT | OFFLOAD_SET_DPORT;
+
+	if (r->match.family >= IP_FAMILIES)
+		return refuse(err, -EINVAL, "match.family", "neither IPv4 nor IPv6");
+	if (r->match.proto != IP_PROTO_TCP && r->match.proto != IP_PROTO_UDP)
+		return refuse(err, -EINVAL, "match.proto", "neither TCP nor UDP");
+	if (ip_family(&r->match.src) != r->match.family)
+		return refuse(err, -EINVAL, "match.src", "not of the rule's family");
+	if (ip_family(&r->match.dst) != r->match.family)
+		return refuse(err, -EINVAL, "match.dst", "not of the rule's family");
+	if ((r->to.set & OFFLOAD_SET_SRC) && ip_family(&r->to.src) != r->match.family)
+		return refuse(err, -EINVAL, "to.src", "not of the rule's family");
+	if ((r->to.set & OFFLOAD_SET_DST) && ip_family(&r->to.dst) != r->match.family)
+		return refuse(err, -EINVAL, "to.dst", "not of the rule's family");
+	if (r->to.set &
+		~(l4_sets | OFFLOAD_SET_SRC | OFFLOAD_SET_DST | OFFLOAD_SET_MAC | OFFLOAD_DEC_TTL))
+		return refuse(err, -EINVAL, "to.set", "unknown bits");
+	if (r->match.vlan > 4094)
+		return refuse(err, -EINVAL, "match.vlan", "above 4094");
+	if (r->to.vlan > 4094)
+		return refuse(err, -EINVAL, "to.vlan", "above 4094");
+	if (r->fate > OFFLOAD_FATE_DROP)
+		return refuse(err, -EINVAL, "fate", "unknown");
+	if (r->fate == OFFLOAD_FATE_PORT && r->port == OFFLOAD_NO_PORT)
+		return refuse(err, -EINVAL, "port", "none given");
+	if (r->match.port == OFFLOAD_NO_PORT)
+		return refuse(err, -EINVAL, "match.port", "none given");
+	if (r->fate == OFFLOAD_FATE_MARK && r->mark > MARK_MAX)
+		return refuse(err, -EINVAL, "mark", "above 65533");
+	/* A packet that may not be forwarded must miss. */
+	if ((r->to.set & OFFLOAD_DEC_TTL) && r->match.ttl < 2)
+		return refuse(err, -EINVAL, "match.ttl", "TTL is lowered, yet not matched above 1");
+	if (r->match.tunnel.kind != OFFLOAD_TUNNEL_NONE && !tunnel_sound(&r->match.tunnel, false))
+		return refuse(err, -EINVAL, "match.tunnel", "contradicts itself");
+	if (r->to.tunnel.kind != OFFLOAD_TUNNEL_NONE && !tunnel_sound(&r->to.tunnel, true))
+		return refuse(err, -EINVAL, "to.tunnel", "contradicts itself or misses a field");
+	return 0;
+}
+
+static int check_dialect(const struct offload_dialect *d, struct offload_error *err)
+{
+	if (d->port >= OFFLOAD_PORT_DIALECTS || d->nat >= OFFLOAD_NAT_DIALECTS ||
+		d->ttl >= OFFLOAD_TTL_DIALECTS || d->encap >= OFFLOAD_ENCAP_DIALECTS ||
+		d->group > 1)
+		return refuse(err, -EINVAL, "dialect", "unknown");
+	return 0;
+}
+
+/* Fields in the order in which they are named when nothing has said them. */
+#define FIELD(f)                                                                            \
+	{                                                                                   \
+#f, offsetof(struct offload_rule, f), sizeof(((struct offload_rule *)0)->f) \
+	}
+static const struct {
+	const char *name;
+	uint16_t at, size;
+} fields[] = {
+	FIELD(match.port),
+	FIELD(match.vlan),
+	FIELD(match.family),
+	FIELD(match.proto),
+	FIELD(match.ttl),
+	FIELD(match.no_tcp_control),
+	FIELD(match.not_fragment),
+	FIELD(match.src),
+	FIELD(match.dst),
+	FIELD(match.sport),
+	FIELD(match.dport),
+	FIELD(match.tunnel.kind),
+	FIELD(match.tunnel.family),
+	FIELD(match.tunnel.ttl),
+	FIELD(match.tunnel.vni),
+	FIELD(match.tunnel.src),
+	FIELD(match.tunnel.dst),
+	FIELD(match.tunnel.sport),
+	FIELD(match.tunnel.dport),
+	FIELD(match.tunnel.smac),
+	FIELD(match.tunnel.dmac),
+	FIELD(to.set),
+	FIELD(to.vlan),
+	FIELD(to.sport),
+	FIELD(to.dport),
+	FIELD(to.src),
+	FIELD(to.dst),
+	FIELD(to.smac),
+	FIELD(to.dmac),
+	FIELD(to.tunnel.kind),
+	FIELD(to.tunnel.family),
+	FIELD(to.tunnel.ttl),
+	FIELD(to.tunnel.vni),
+	FIELD(to.tunnel.src),
+	FIELD(to.tunnel.dst),
+	FIELD(to.tunnel.sport),
+	FIELD(to.tunnel.dport),
+	FIELD(to.tunnel.smac),
+	FIELD(to.tunnel.dmac),
+	FIELD(fate),
+	FIELD(port),
+	FIELD(queue),
+	FIELD(mark),
+	FIELD(count),
+};
+
+static int check_all_said(struct build *b)
+{
+	const uint8_t *left = (const uint8_t *)&b->left;
+
+	for (unsigned i = 0; i < RTE_DIM(fields); i++)
+		for (unsigned n = 0; n < fields[i].size; n++)
+			if (left[fields[i].at + n] != 0)
+				return refuse(b->err, -ENOTSUP, fields[i].name,
+					"the dialect has no words for it");
+	return 0;
+}
+
+/* --- items ------------------------------------------------------------------------------------ */
+
+static void item_port(struct build *b)
+{
+	struct rte_flow_item_ethdev *dev, *dev_mask;
+	struct rte_flow_item_port_id *id, *id_mask;
+
+	if (b->rule->fate != OFFLOAD_FATE_MARK) {
+		switch (b->dialect->port) {
+		case OFFLOAD_PORT_REPRESENTED:
+			dev = add_item(b, RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT, sizeof(*dev),
+				(void **)&dev_mask);
+			dev->port_id = b->rule->match.port;
+			dev_mask->port_id = UINT16_MAX;
+			break;
+		case OFFLOAD_PORT_ID:
+			id = add_item(
+				b, RTE_FLOW_ITEM_TYPE_PORT_ID, sizeof(*id), (void **)&id_mask);
+			id->id = b->rule->match.port;
+			id_mask->id = UINT32_MAX;
+			break;
+		}
+	}
+	TAKE(b, match.port); /* else the port that is told the rule */
+}
+
+/* Family gives the type behind all tags. A frame with a tag has another type in its Ethernet
+ * header, and so an untagged rule never takes it. */
+static void item_eth(
+	struct build *b, const uint8_t *src, const uint8_t *dst, uint16_t vlan, uint8_t family)
+{
+	static const uint8_t any[6];
+	uint16_t type = RTE_BE16(family == IP_V6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
+	struct rte_flow_item_eth *eth, *eth_mask;
+	struct rte_flow_item_vlan *tag, *tag_mask;
+
+	eth = add_item(b, RTE_FLOW_ITEM_TYPE_ETH, sizeof(*eth), (void **)&eth_mask);
+	if (src != NULL && memcmp(src, any, 6) != 0) {
+		memcpy(&eth->hdr.src_addr, src, 6);
+		memset(&eth_mask->hdr.src_addr, 0xff, 6);
+	}
+	if (dst != NULL && memcmp(dst, any, 6) != 0) {
+		memcpy(&eth->hdr.dst_addr, dst, 6);
+		memset(&eth_mask->hdr.dst_addr, 0xff, 6);
+	}
+	if (vlan == 0) {
+		eth->hdr.ether_type = type;
+		eth_mask->hdr.ether_type = UINT16_MAX;
+		return;
+	}
+	tag = add_item(b, RTE_FLOW_ITEM_TYPE_VLAN, sizeof(*tag), (void **)&tag_mask);
+	tag->hdr.vlan_tci = rte_cpu_to_be_16(vlan);
+	tag_mask->hdr.vlan_tci = RTE_BE16(0x0fff);
+	tag->hdr.eth_proto = type;
+	tag_mask->hdr.eth_proto = UINT16_MAX;
+}
+
+/* src NULL: any. */
+static void item_ip4(struct build *b, const struct ip_addr *src, const struct ip_addr *dst,
+	uint8_t proto, uint8_t ttl, bool not_fragment)
+{
+	struct rte_flow_item_ipv4 *ip, *mask;
+
+	ip = add_item(b, RTE_FLOW_ITEM_TYPE_IPV4, sizeof(*ip), (void **)&mask);
+	ip->hdr.next_proto_id = proto;
+	mask->hdr.next_proto_id = UINT8_MAX;
+	ip->hdr.time_to_live = ttl;
+	mask->hdr.time_to_live = ttl != 0 ? UINT8_MAX : 0;
+	mask->hdr.fragment_offset = not_fragment ? RTE_BE16(FRAGMENT_BITS) : 0;
+	if (src != NULL) {
+		ip->hdr.src_addr = ip_v4(src);
+		mask->hdr.src_addr = UINT32_MAX;
+	}
+	ip->hdr.dst_addr = ip_v4(dst);
+	mask->hdr.dst_addr = UINT32_MAX;
+}
+
+/* The exact next header leaves every extension header out, where a driver reads it as the
+ * header's own field; has_frag_ext does where it reads it as the last one's. */
+static void item_ip6(struct build *b, const struct ip_addr *src, const struct ip_addr *dst,
+	uint8_t proto, uint8_t ttl, bool not_fragment)
+{
+	struct rte_flow_item_ipv6 *ip, *mask;
+
+	_Static_assert(sizeof(ip->hdr.src_addr) == 16, "an array, or a structure since 24.11");
+	ip = add_item(b, RTE_FLOW_ITEM_TYPE_IPV6, sizeof(*ip), (void **)&mask);
+	ip->hdr.proto = proto;
+	mask->hdr.proto = UINT8_MAX;
+	ip->hdr.hop_limits = ttl;
+	mask->hdr.hop_limits = ttl != 0 ? UINT8_MAX : 0;
+	mask->has_frag_ext = not_fragment;
+	if (src != NULL) {
+		memcpy(&ip->hdr.src_addr, src->bytes, 16);
+		memset(&mask->hdr.src_addr, 0xff, 16);
+	}
+	memcpy(&ip->hdr.dst_addr, dst->bytes, 16);
+	memset(&mask->hdr.dst_addr, 0xff, 16);
+}
+
+static void item_ip(struct build *b, uint8_t family, const struct ip_addr *src,
+	const struct ip_addr *dst, uint8_t proto, uint8_t ttl, bool not_fragment)
+{
+	if (family == IP_V6)
+		item_ip6(b, src, dst, proto, ttl, not_fragment);
+	else
+		item_ip4(b, src, dst, proto, ttl, not_fragment);
+}
+
+static void item_udp(struct build *b, uint16_t sport, uint16_t dport, bool any_sport)
+{
+	struct rte_flow_item_udp *udp, *mask;
+
+	udp = add_item(b, RTE_FLOW_ITEM_TYPE_UDP, sizeof(*udp), (void **)&mask);
+	udp->hdr.src_port = sport;
+	mask->hdr.src_port = any_sport ? 0 : UINT16_MAX;
+	udp->hdr.dst_port = dport;
+	mask->hdr.dst_port = UINT16_MAX;
+}
+
+static void item_tcp(struct build *b)
+{
+	const struct offload_rule *r = b->rule;
+	struct rte_flow_item_tcp *tcp, *mask;
+
+	tcp = add_item(b, RTE_FLOW_ITEM_TYPE_TCP, sizeof(*tcp), (void **)&mask);
+	tcp->hdr.src_port = r->match.sport;
+	mask->hdr.src_port = UINT16_MAX;
+	tcp->hdr.dst_port = r->match.dport;
+	mask->hdr.dst_port = UINT16_MAX;
+	if (r->match.no_tcp_control)
+		mask->hdr.tcp_flags = RTE_TCP_FIN_FLAG | RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG;
+	TAKE(b, match.no_tcp_control);
+}
+
+static void item_vni(struct build *b, const struct offload_tunnel *t)
+{
+	struct rte_flow_item_vxlan *vxlan, *vxlan_mask;
+	struct rte_flow_item_geneve *geneve, *geneve_mask;
+
+	if (t->kind == OFFLOAD_TUNNEL_VXLAN) {
+		vxlan = add_item(b, RTE_FLOW_ITEM_TYPE_VXLAN, sizeof(*vxlan), (void **)&vxlan_mask);
+		vxlan->hdr.vx_vni = rte_cpu_to_be_32(t->vni << 8);
+		vxlan_mask->hdr.vx_vni = RTE_BE32(0xffffff00);
+		return;
+	}
+	geneve = add_item(b, RTE_FLOW_ITEM_TYPE_GENEVE, sizeof(*geneve), (void **)&geneve_mask);
+	geneve->protocol = RTE_BE16(RTE_ETHER_TYPE_TEB);
+	geneve_mask->protocol = UINT16_MAX;
+	/* No options: they would be read as the inner frame. */
+	geneve_mask->ver_opt_len_o_c_rsvd0 = RTE_BE16(0x3f00);
+	geneve->vni[0] = (uint8_t)(t->vni >> 16);
+	geneve->vni[1] = (uint8_t)(t->vni >> 8);
+	geneve->vni[2] = (uint8_t)t->vni;
+	memset(geneve_mask->vni, 0xff, 3);
+}
+
+/* The outer headers of a packet to decapsulate. */
+static void items_tunnel(struct build *b)
+{
+	const struct offload_tunnel *t = &b->rule->match.tunnel;
+
+	item_eth(b, t->smac, t->dmac, b->rule->match.vlan, t->family);
+	item_ip(b, t->family, ip_is_zero(&t->src) ? NULL : &t->src, &t->dst, IP_PROTO_UDP, t->ttl,
+		b->rule->match.not_fragment);
+	item_udp(b, t->sport, t->dport, t->sport == 0);
+	item_vni(b, t);
+	TAKE(b, match.tunnel);
+}
+
+static void build_items(struct build *b)
+{
+	const struct offload_rule *r = b->rule;
+	bool inner = r->match.tunnel.kind != OFFLOAD_TUNNEL_NONE;
+
+	item_port(b);
+	if (inner)
+		items_tunnel(b);
+	item_eth(b, NULL, NULL, inner ? 0 : r->match.vlan, r->match.family);
+	item_ip(b, r->match.family, &r->match.src, &r->match.dst, r->match.proto, r->match.ttl,
+		r->match.not_fragment);
+	if (r->match.proto == IP_PROTO_TCP)
+		item_tcp(b);
+	else
+		item_udp(b, r->match.sport, r->match.dport, false);
+	TAKE(b, match.vlan);
+	TAKE(b, match.family);
+	TAKE(b, match.src);
+	TAKE(b, match.dst);
+	TAKE(b, match.proto);
+	TAKE(b, match.ttl);
+	TAKE(b, match.not_fragment);
+	TAKE(b, match.sport);
+	TAKE(b, match.dport);
+}
+
+/* --- actions ---------------------------------------------------------------------------------- */
+
+static uint32_t tunnel_header_size(const struct offload_tunnel *t, uint16_t vlan)
+{
+	return 14 + (vlan != 0 ? 4 : 0) + (t->family == IP_V6 ? 40 : 20) + 8 + 8;
+}
+
+static void action_decap(struct build *b)
+{
+	const struct offload_tunnel *t = &b->rule->match.tunnel;
+	struct rte_flow_action_raw_decap *raw;
+
+	if (t->kind == OFFLOAD_TUNNEL_VXLAN && b->dialect->encap == OFFLOAD_ENCAP_VXLAN) {
+		add_action(b, RTE_FLOW_ACTION_TYPE_VXLAN_DECAP, 0);
+		return;
+	}
+	raw = add_action(b, RTE_FLOW_ACTION_TYPE_RAW_DECAP, sizeof(*raw));
+	raw->size = tunnel_header_size(t, b->rule->match.vlan);
+	raw->data = take_bytes(b, TUNNEL_MAX);
+}
+
+static void action_push_vlan(struct build *b)
+{
+	struct rte_flow_action_of_push_vlan *push;
+	struct rte_flow_action_of_set_vlan_vid *vid;
+
+	push = add_action(b, RTE_FLOW_ACTION_TYPE_OF_PUSH_VLAN, sizeof(*push));
+	push->ethertype = RTE_BE16(RTE_ETHER_TYPE_VLAN);
+	vid = add_action(b, RTE_FLOW_ACTION_TYPE_OF_SET_VLAN_VID, sizeof(*vid));
+	vid->vlan_vid = rte_cpu_to_be_16(b->rule->to.vlan);
+	TAKE(b, to.vlan);
+}
+
+static void modify(struct build *b, enum rte_flow_modify_op op, enum rte_flow_field_id field,
+	const void *value, unsigned bytes)
+{
+	struct rte_flow_action_modify_field *m =
+		add_action(b, RTE_FLOW_ACTION_TYPE_MODIFY_FIELD, sizeof(*m));
+
+	m->operation = op;
+	m->dst.field = field;
+	m->src.field = RTE_FLOW_FIELD_VALUE;
+	memcpy(m->src.value, value, bytes);
+	m->width = bytes * 8;
+}
+
+/* One header field to one value, in either dialect: the SET_ actions' configurations are the
+ * value and nothing else. */
+static void rewrite(struct build *b, enum rte_flow_action_type set, enum rte_flow_field_id field,
+	const void *value, unsigned bytes)
+{
+	if (b->dialect->nat == OFFLOAD_NAT_MODIFY)
+		modify(b, RTE_FLOW_MODIFY_SET, field, value, bytes);
+	else
+		memcpy(add_action(b, set, bytes), value, bytes);
+}
+
+_Static_assert(sizeof(struct rte_flow_action_set_mac) == 6, "the value alone");
+_Static_assert(sizeof(struct rte_flow_action_set_ipv4) == 4, "the value alone");
+_Static_assert(sizeof(struct rte_flow_action_set_ipv6) == 16, "the value alone");
+_Static_assert(sizeof(struct rte_flow_action_set_tp) == 2, "the value alone");
+_Static_assert(sizeof(struct rte_flow_action_set_ttl) == 1, "the value alone");
+
+static void action_macs(struct build *b)
+{
+	rewrite(b, RTE_FLOW_ACTION_TYPE_SET_MAC_SRC, RTE_FLOW_FIELD_MAC_SRC, b->rule->to.smac, 6);
+	rewrite(b, RTE_FLOW_ACTION_TYPE_SET_MAC_DST, RTE_FLOW_FIELD_MAC_DST, b->rule->to.dmac, 6);
+	TAKE(b, to.smac);
+	TAKE(b, to.dmac);
+}
+
+static void actions_l3(struct build *b)
+{
+	const struct offload_rule *r = b->rule;
+	bool v6 = r->match.family == IP_V6;
+
+	if (r->to.set & OFFLOAD_SET_SRC) {
+		if (v6)
+			rewrite(b, RTE_FLOW_ACTION_TYPE_SET_IPV6_SRC, RTE_FLOW_FIELD_IPV6_SRC,
+				r->to.src.bytes, 16);
+		else
+			rewrite(b, RTE_FLOW_ACTION_TYPE_SET_IPV4_SRC, RTE_FLOW_FIELD_IPV4_SRC,
+				&r->to.src.words[3], 4);
+		TAKE(b, to.src);
+	}
+	if (r->to.set & OFFLOAD_SET_DST) {
+		if (v6)
+			rewrite(b, RTE_FLOW_ACTION_TYPE_SET_IPV6_DST, RTE_FLOW_FIELD_IPV6_DST,
+				r->to.dst.bytes, 16);
+		else
+			rewrite(b, RTE_FLOW_ACTION_TYPE_SET_IPV4_DST, RTE_FLOW_FIELD_IPV4_DST,
+				&r->to.dst.words[3], 4);
+		TAKE(b, to.dst);
+	}
+}
+
+static void actions_l4(struct build *b)
+{
+	const struct offload_rule *r = b->rule;
+	bool tcp = r->match.proto == IP_PROTO_TCP;
+
+	if (r->to.set & OFFLOAD_SET_SPORT) {
+		rewrite(b, RTE_FLOW_ACTION_TYPE_SET_TP_SRC,
+			tcp ? RTE_FLOW_FIELD_TCP_PORT_SRC : RTE_FLOW_FIELD_UDP_PORT_SRC,
+			&r->to.sport, 2);
+		TAKE(b, to.sport);
+	}
+	if (r->to.set & OFFLOAD_SET_DPORT) {
+		rewrite(b, RTE_FLOW_ACTION_TYPE_SET_TP_DST,
+			tcp ? RTE_FLOW_FIELD_TCP_PORT_DST : RTE_FLOW_FIELD_UDP_PORT_DST,
+			&r->to.dport, 2);
+		TAKE(b, to.dport);
+	}
+}
+
+static void action_ttl(struct build *b)
+{
+	const struct offload_rule *r = b->rule;
+	enum rte_flow_field_id field =
+		r->match.family == IP_V6 ? RTE_FLOW_FIELD_IPV6_HOPLIMIT : RTE_FLOW_FIELD_IPV4_TTL;
+	uint8_t less = (uint8_t)(r->match.ttl - 1), one = 1;
+
+	if (b->dialect->ttl == OFFLOAD_TTL_SET)
+		rewrite(b, RTE_FLOW_ACTION_TYPE_SET_TTL, field, &less, 1);
+	else if (b->dialect->nat == OFFLOAD_NAT_MODIFY)
+		modify(b, RTE_FLOW_MODIFY_SUB, field, &one, 1);
+	else
+		add_action(b, RTE_FLOW_ACTION_TYPE_DEC_TTL, 0);
+}
+
+/* The definition of VXLAN_ENCAP: items of their own, complete, with a mask each. */
+static int action_vxlan_encap(struct build *b)
+{
+	const struct offload_tunnel *t = &b->rule->to.tunnel;
+	struct rte_flow_action_vxlan_encap *encap;
+	struct rte_flow_item *outer = take_bytes(b, 7 * sizeof(*outer));
+	struct build sub = *b;
+
+	if (t->kind != OFFLOAD_TUNNEL_VXLAN)
+		return refuse(b->err, -ENOTSUP, "to.tunnel.kind", "VXLAN_ENCAP makes VXLAN only");
+	if (outer == NULL)
+		return 0; /* no room; refused at the end */
+	sub.items = outer;
+	sub.n_items = 0;
+	item_eth(&sub, t->smac, t->dmac, b->rule->to.vlan, t->family);
+	item_ip(&sub, t->family, &t->src, &t->dst, IP_PROTO_UDP, t->ttl, false);
+	item_udp(&sub, t->sport, t->dport, t->sport == 0);
+	item_vni(&sub, t);
+	mask_specs(&sub);
+	outer[sub.n_items].type = RTE_FLOW_ITEM_TYPE_END;
+	b->at = sub.at;
+	b->full = sub.full;
+	encap = add_action(b, RTE_FLOW_ACTION_TYPE_VXLAN_ENCAP, sizeof(*encap));
+	encap->definition = outer;
+	return 0;
+}
+
+static uint8_t *put(uint8_t *p, const void *bytes, size_t n)
+{
+	memcpy(p, bytes, n);
+	return p + n;
+}
+
+static uint8_t *put16(uint8_t *p, uint16_t be)
+{
+	return put(p, &be, 2);
+}
+
+/* Lengths and checksums are zero: the device knows them when a packet is there. */
+static uint8_t *put_outer_ip(uint8_t *p, const struct offload_tunnel *t)
+{
+	if (t->family == IP_V6) {
+		p[0] = 0x60;
+		p[6] = IP_PROTO_UDP;
+		p[7] = t->ttl;
+		memcpy(p + 8, t->src.bytes, 16);
+		memcpy(p + 24, t->dst.bytes, 16);
+		return p + 40;
+	}
+	p[0] = 0x45;
+	p[8] = t->ttl;
+	p[9] = IP_PROTO_UDP;
+	memcpy(p + 12, &t->src.words[3], 4);
+	memcpy(p + 16, &t->dst.words[3], 4);
+	return p + 20;
+}
+
+static void action_raw_encap(struct build *b)
+{
+	const struct offload_tunnel *t = &b->rule->to.tunnel;
+	struct rte_flow_action_raw_encap *raw =
+		add_action(b, RTE_FLOW_ACTION_TYPE_RAW_ENCAP, sizeof(*raw));
+	uint8_t *p = take_bytes(b, TUNNEL_MAX);
+	uint16_t type = RTE_BE16(t->family == IP_V6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
+
+	raw->data = p;
+	raw->size = tunnel_header_size(t, b->rule->to.vlan);
+	p = put(p, t->dmac, 6);
+	p = put(p, t->smac, 6);
+	if (b->rule->to.vlan != 0) {
+		p = put16(p, RTE_BE16(RTE_ETHER_TYPE_VLAN));
+		p = put16(p, rte_cpu_to_be_16(b->rule->to.vlan));
+	}
+	p = put16(p, type);
+	p = put_outer_ip(p, t);
+	p = put16(p, t->sport);
+	p = put16(p, t->dport);
+	p += 4;
+	if (t->kind == OFFLOAD_TUNNEL_VXLAN)
+		p[0] = 0x08;
+	else
+		put16(p + 2, RTE_BE16(RTE_ETHER_TYPE_TEB));
+	p[4] = (uint8_t)(t->vni >> 16);
+	p[5] = (uint8_t)(t->vni >> 8);
+	p[6] = (uint8_t)t->vni;
+}
+
+static int action_encap(struct build *b)
+{
+	int rc = 0;
+
+	if (b->dialect->encap == OFFLOAD_ENCAP_VXLAN)
+		rc = action_vxlan_encap(b);
+	else
+		action_raw_encap(b);
+	TAKE(b, to.tunnel);
+	TAKE(b, to.vlan); /* the outer header's */
+	return rc;
+}
+
+static void action_port(struct build *b)
+{
+	struct rte_flow_action_ethdev *dev;
+	struct rte_flow_action_port_id *id;
+
+	if (b->dialect->port == OFFLOAD_PORT_REPRESENTED) {
+		dev = add_action(b, RTE_FLOW_ACTION_TYPE_REPRESENTED_PORT, sizeof(*dev));
+		dev->port_id = b->rule->port;
+	} else {
+		id = add_action(b, RTE_FLOW_ACTION_TYPE_PORT_ID, sizeof(*id));
+		id->id = b->rule->port;
+	}
+	TAKE(b, port);
+}
+
+static void action_count(struct build *b)
+{
+	if (b->rule->count)
+		add_action(b, RTE_FLOW_ACTION_TYPE_COUNT, sizeof(struct rte_flow_action_count));
+	TAKE(b, count);
+}
+
+/* Partial: nothing is rewritten, and a fate to a worker's queue. */
+static void actions_mark(struct build *b)
+{
+	struct rte_flow_action_mark *mark = add_action(b, RTE_FLOW_ACTION_TYPE_MARK, sizeof(*mark));
+	struct rte_flow_action_queue *queue;
+
+	mark->id = b->rule->mark;
+	action_count(b);
+	queue = add_action(b, RTE_FLOW_ACTION_TYPE_QUEUE, sizeof(*queue));
+	queue->index = b->rule->queue;
+	TAKE(b, mark);
+	TAKE(b, queue);
+}
+
+static int actions_forward(struct build *b)
+{
+	const struct offload_rule *r = b->rule;
+	bool decap = r->match.tunnel.kind != OFFLOAD_TUNNEL_NONE;
+	bool encap = r->to.tunnel.kind != OFFLOAD_TUNNEL_NONE;
+	int rc = 0;
+
+	if (decap)
+		action_decap(b);
+	/* A tag of the same number is made anew as well: software clears its priority, too. */
+	else if (r->match.vlan != 0)
+		add_action(b, RTE_FLOW_ACTION_TYPE_OF_POP_VLAN, 0);
+	action_count(b);
+	if (r->to.vlan != 0 && !encap)
+		action_push_vlan(b);
+	if (r->to.set & OFFLOAD_SET_MAC)
+		action_macs(b);
+	actions_l3(b);
+	actions_l4(b);
+	if (r->to.set & OFFLOAD_DEC_TTL)
+		action_ttl(b);
+	TAKE(b, to.set);
+	if (encap)
+		rc = action_encap(b);
+	action_port(b);
+	return rc;
+}
+
+static int build_actions(struct build *b)
+{
+	int rc = 0;
+
+	switch (b->rule->fate) {
+	case OFFLOAD_FATE_PORT:
+		rc = actions_forward(b);
+		break;
+	case OFFLOAD_FATE_MARK:
+		actions_mark(b);
+		break;
+	case OFFLOAD_FATE_DROP:
+		action_count(b);
+		add_action(b, RTE_FLOW_ACTION_TYPE_DROP, 0);
+		break;
+	}
+	TAKE(b, fate);
+	return rc;
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+int offload_lower(const struct offload_rule *rule, const struct offload_dialect *dialect, void *buf,
+	uint32_t size, struct offload_lowered *out, struct offload_error *err)
+{
+	struct build b = {.rule = rule, .dialect = dialect, .left = *rule, .err = err, .at = buf};
+	struct rte_flow_attr *attr;
+	int rc;
+
+	memset(err, 0, sizeof(*err));
+	rc = check(rule, err);
+	if (rc == 0)
+		rc = check_dialect(dialect, err);
+	if (rc != 0)
+		return rc;
+	b.end = b.at + size;
+	attr = take_bytes(&b, sizeof(*attr));
+	b.items = take_bytes(&b, ITEMS_MAX * sizeof(*b.items));
+	b.actions = take_bytes(&b, ACTIONS_MAX * sizeof(*b.actions));
+	if (b.full)
+		return refuse(err, -ENOBUFS, "buffer", "too small");
+	if (rule->fate == OFFLOAD_FATE_MARK)
+		attr->ingress = 1;
+	else
+		attr->transfer = 1;
+	attr->group = rule->fate == OFFLOAD_FATE_MARK ? 0 : dialect->group;
+	build_items(&b);
+	rc = build_actions(&b);
+	if (rc != 0)
+		return rc;
+	if (b.full)
+		return refuse(err, -ENOBUFS, "buffer", "too small");
+	rc = check_all_said(&b);
+	if (rc != 0)
+		return rc;
+	mask_specs(&b);
+	b.items[b.n_items].type = RTE_FLOW_ITEM_TYPE_END;
+	b.actions[b.n_actions].type = RTE_FLOW_ACTION_TYPE_END;
+	*out = (struct offload_lowered){.attr = attr, .items = b.items, .actions = b.actions};
+	return 0;
+}
+
+uint16_t offload_lower_port(
+	const struct offload_rule *rule, const struct offload_dialect *dialect, uint16_t proxy)
+{
+	return rule->fate == OFFLOAD_FATE_MARK || dialect->port == OFFLOAD_PORT_IMPLICIT
+		? rule->match.port
+		: proxy;
+}
