@@ -45,3 +45,13 @@ const char *offload_encap_dialect_name(enum offload_encap_dialect d)
 
 	return (unsigned)d < OFFLOAD_ENCAP_DIALECTS ? names[d] : "?";
 }
+
+const char *offload_order_dialect_name(enum offload_order_dialect d)
+{
+	static const char *const names[] = {
+		[OFFLOAD_ORDER_PUSH_FIRST] = "push-first",
+		[OFFLOAD_ORDER_PUSH_LAST] = "push-last",
+	};
+
+	return (unsigned)d < OFFLOAD_ORDER_DIALECTS ? names[d] : "?";
+}

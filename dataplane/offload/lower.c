@@ -3,8 +3,9 @@
 
 /* The rule compiler (see lower.h).
  *
- * Order of actions, the one that every driver takes (mlx5 with hardware steering takes no other):
- * MARK, decap, pop VLAN, COUNT, push VLAN, L2 and L3 and L4 rewrites, TTL, encap, fate. Items are
+ * Order of actions: MARK, decap, pop VLAN, COUNT, push VLAN, MACs (destination first), TTL, L3, L4,
+ * encap, fate. mlx5 with hardware steering takes no other order of stages, sfc no other order of
+ * rewrites; they differ about the place of the push alone, which is a dialect. Items are
  * complete from Ethernet to L4 even where a field is not matched, since drivers refuse to rewrite
  * a header that the pattern does not name. Any thread; no state; no call to DPDK. */
 
@@ -162,7 +163,7 @@ static int check_dialect(const struct offload_dialect *d, struct offload_error *
 {
 	if (d->port >= OFFLOAD_PORT_DIALECTS || d->nat >= OFFLOAD_NAT_DIALECTS ||
 		d->ttl >= OFFLOAD_TTL_DIALECTS || d->encap >= OFFLOAD_ENCAP_DIALECTS ||
-		d->group > 1)
+		d->order >= OFFLOAD_ORDER_DIALECTS || d->group > 1)
 		return refuse(err, -EINVAL, "dialect", "unknown");
 	return 0;
 }
@@ -494,10 +495,25 @@ _Static_assert(sizeof(struct rte_flow_action_set_ttl) == 1, "the value alone");
 
 static void action_macs(struct build *b)
 {
-	rewrite(b, RTE_FLOW_ACTION_TYPE_SET_MAC_SRC, RTE_FLOW_FIELD_MAC_SRC, b->rule->to.smac, 6);
 	rewrite(b, RTE_FLOW_ACTION_TYPE_SET_MAC_DST, RTE_FLOW_FIELD_MAC_DST, b->rule->to.dmac, 6);
+	rewrite(b, RTE_FLOW_ACTION_TYPE_SET_MAC_SRC, RTE_FLOW_FIELD_MAC_SRC, b->rule->to.smac, 6);
 	TAKE(b, to.smac);
 	TAKE(b, to.dmac);
+}
+
+/* Values that stay what they were need no word. */
+static void take_unchanged(struct build *b)
+{
+	const struct offload_rule *r = b->rule;
+
+	if (!(r->to.set & OFFLOAD_SET_SRC) && ip_equal(&r->to.src, &r->match.src))
+		TAKE(b, to.src);
+	if (!(r->to.set & OFFLOAD_SET_DST) && ip_equal(&r->to.dst, &r->match.dst))
+		TAKE(b, to.dst);
+	if (!(r->to.set & OFFLOAD_SET_SPORT) && r->to.sport == r->match.sport)
+		TAKE(b, to.sport);
+	if (!(r->to.set & OFFLOAD_SET_DPORT) && r->to.dport == r->match.dport)
+		TAKE(b, to.dport);
 }
 
 static void actions_l3(struct build *b)
@@ -700,6 +716,7 @@ static int actions_forward(struct build *b)
 	const struct offload_rule *r = b->rule;
 	bool decap = r->match.tunnel.kind != OFFLOAD_TUNNEL_NONE;
 	bool encap = r->to.tunnel.kind != OFFLOAD_TUNNEL_NONE;
+	bool push = r->to.vlan != 0 && !encap; /* an outer header brings its own */
 	int rc = 0;
 
 	if (decap)
@@ -708,15 +725,18 @@ static int actions_forward(struct build *b)
 	else if (r->match.vlan != 0)
 		add_action(b, RTE_FLOW_ACTION_TYPE_OF_POP_VLAN, 0);
 	action_count(b);
-	if (r->to.vlan != 0 && !encap)
+	if (push && b->dialect->order == OFFLOAD_ORDER_PUSH_FIRST)
 		action_push_vlan(b);
 	if (r->to.set & OFFLOAD_SET_MAC)
 		action_macs(b);
-	actions_l3(b);
-	actions_l4(b);
 	if (r->to.set & OFFLOAD_DEC_TTL)
 		action_ttl(b);
+	actions_l3(b);
+	actions_l4(b);
+	take_unchanged(b);
 	TAKE(b, to.set);
+	if (push && b->dialect->order == OFFLOAD_ORDER_PUSH_LAST)
+		action_push_vlan(b);
 	if (encap)
 		rc = action_encap(b);
 	action_port(b);

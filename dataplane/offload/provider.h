@@ -23,6 +23,7 @@ struct offload_dialect {
 	uint8_t nat;   /* enum offload_nat_dialect */
 	uint8_t ttl;   /* enum offload_ttl_dialect */
 	uint8_t encap; /* enum offload_encap_dialect */
+	uint8_t order; /* enum offload_order_dialect */
 	uint8_t group; /* 0, or 1 behind a jump */
 };
 
@@ -51,10 +52,18 @@ enum offload_encap_dialect {
 	OFFLOAD_ENCAP_DIALECTS
 };
 
+/* Where a tag is pushed; mlx5 and sfc contradict each other here alone. */
+enum offload_order_dialect {
+	OFFLOAD_ORDER_PUSH_FIRST, /* before the rewrites */
+	OFFLOAD_ORDER_PUSH_LAST,  /* behind them */
+	OFFLOAD_ORDER_DIALECTS
+};
+
 const char *offload_port_dialect_name(enum offload_port_dialect d);
 const char *offload_nat_dialect_name(enum offload_nat_dialect d);
 const char *offload_ttl_dialect_name(enum offload_ttl_dialect d);
 const char *offload_encap_dialect_name(enum offload_encap_dialect d);
+const char *offload_order_dialect_name(enum offload_order_dialect d);
 
 struct offload_error {
 	uint8_t type; /* enum rte_flow_error_type; 0: none */

@@ -36,6 +36,7 @@ struct offload_tunnel {
 };
 
 enum offload_set {
+	/* A value without its bit is zero, or what is matched. */
 	OFFLOAD_SET_SRC = 1 << 0,
 	OFFLOAD_SET_DST = 1 << 1,
 	OFFLOAD_SET_SPORT = 1 << 2,

@@ -50,6 +50,15 @@ static void canonical(const struct offload_rule *in, struct offload_rule *out)
 	memcpy(out->to.smac, in->to.smac, 6);
 	memcpy(out->to.dmac, in->to.dmac, 6);
 	canonical_tunnel(&in->to.tunnel, &out->to.tunnel);
+	/* Values that stay what they were. */
+	if (!(in->to.set & OFFLOAD_SET_SRC))
+		memset(&out->to.src, 0, sizeof(out->to.src));
+	if (!(in->to.set & OFFLOAD_SET_DST))
+		memset(&out->to.dst, 0, sizeof(out->to.dst));
+	if (!(in->to.set & OFFLOAD_SET_SPORT))
+		out->to.sport = 0;
+	if (!(in->to.set & OFFLOAD_SET_DPORT))
+		out->to.dport = 0;
 	out->fate = in->fate;
 	out->port = in->port;
 	out->queue = in->queue;
@@ -95,7 +104,8 @@ FUZZ_TARGET(data, size)
 		.nat = data[1] & 3,
 		.ttl = data[2] & 3,
 		.encap = data[3] & 3,
-		.group = data[4] & 3};
+		.group = data[4] & 3,
+		.order = data[4] >> 2 & 3};
 	room = data[5] < 128 ? OFFLOAD_LOWER_BYTES : (uint32_t)(data[6] << 4);
 	edit = data[7];
 	data += 8;

@@ -299,7 +299,8 @@ static void decode_items(struct decode *d, const struct rte_flow_item *at, uint1
 
 /* --- actions ---------------------------------------------------------------------------------- */
 
-/* The order that mlx5's hardware steering wants; each rank at most once, but for rewrites. */
+/* The order that mlx5's hardware steering wants, and inside of it sfc's; each rank at most once,
+ * but for rewrites of one layer. A push may come last, as sfc wants it. */
 enum rank {
 	RANK_MARK,
 	RANK_DECAP,
@@ -307,7 +308,12 @@ enum rank {
 	RANK_COUNT,
 	RANK_PUSH,
 	RANK_VID,
-	RANK_REWRITE,
+	RANK_MAC_DST,
+	RANK_MAC_SRC,
+	RANK_TTL,
+	RANK_NAT,
+	RANK_PUSH_LAST,
+	RANK_VID_LAST,
 	RANK_ENCAP,
 	RANK_FATE
 };
@@ -452,6 +458,42 @@ static uint8_t outer_bytes(const struct offload_rule *r)
 		(r->match.tunnel.family == IP_V6 ? 40 : 20) + 16);
 }
 
+/* The field that a rewrite changes. */
+static int rewritten(const struct rte_flow_action *a)
+{
+	switch ((int)a->type) {
+	case RTE_FLOW_ACTION_TYPE_MODIFY_FIELD:
+		return (int)((const struct rte_flow_action_modify_field *)a->conf)->dst.field;
+	case RTE_FLOW_ACTION_TYPE_SET_MAC_SRC:
+		return RTE_FLOW_FIELD_MAC_SRC;
+	case RTE_FLOW_ACTION_TYPE_SET_MAC_DST:
+		return RTE_FLOW_FIELD_MAC_DST;
+	case RTE_FLOW_ACTION_TYPE_SET_TTL:
+	case RTE_FLOW_ACTION_TYPE_DEC_TTL:
+		return RTE_FLOW_FIELD_IPV4_TTL;
+	}
+	return RTE_FLOW_FIELD_IPV4_SRC;
+}
+
+static enum rank rank_of_field(int field)
+{
+	switch (field) {
+	case RTE_FLOW_FIELD_MAC_DST:
+		return RANK_MAC_DST;
+	case RTE_FLOW_FIELD_MAC_SRC:
+		return RANK_MAC_SRC;
+	case RTE_FLOW_FIELD_IPV4_TTL:
+	case RTE_FLOW_FIELD_IPV6_HOPLIMIT:
+		return RANK_TTL;
+	}
+	return RANK_NAT;
+}
+
+static bool is_rewrite(enum rank rank)
+{
+	return rank >= RANK_MAC_DST && rank <= RANK_NAT;
+}
+
 /* Returns the action's rank. */
 static enum rank decode_structure(struct decode *d, const struct rte_flow_action *a)
 {
@@ -511,7 +553,7 @@ static enum rank decode_structure(struct decode *d, const struct rte_flow_action
 		r->port = ((const struct rte_flow_action_ethdev *)a->conf)->port_id;
 		return RANK_FATE;
 	}
-	return RANK_REWRITE;
+	return rank_of_field(rewritten(a));
 }
 
 static void decode_rewrite(struct decode *d, const struct rte_flow_action *a)
@@ -556,12 +598,14 @@ static void decode_actions(struct decode *d, const struct rte_flow_action *a)
 		enum rank rank = decode_structure(d, a);
 
 		must(d, !fate, "actions behind the fate");
-		must(d, (int)rank > last || (rank == RANK_REWRITE && last == RANK_REWRITE),
+		if (last > (int)RANK_VID && (rank == RANK_PUSH || rank == RANK_VID))
+			rank = (enum rank)(rank + (RANK_PUSH_LAST - RANK_PUSH));
+		must(d, (int)rank > last || (rank == RANK_NAT && last == RANK_NAT),
 			"order of actions");
 		last = (int)rank;
 		fate = rank == RANK_FATE;
 		popped |= rank == RANK_POP;
-		if (rank == RANK_REWRITE)
+		if (is_rewrite(rank))
 			decode_rewrite(d, a);
 	}
 	must(d, fate, "no fate");

@@ -130,34 +130,35 @@ static void check_text(
 
 /* --- word by word ----------------------------------------------------------------------------- */
 
+#define MACS "set_mac_dst mac_addr 02:00:00:00:00:02 / set_mac_src mac_addr 02:00:00:00:00:01 / "
 #define MATCH4                                                                                  \
 	"eth type is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 "   \
 	"fragment_offset spec 0x0000 fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 " \
-	"flags spec 0x00 flags mask 0x07 / end actions count / set_mac_src mac_addr "           \
-	"02:00:00:00:00:01 / set_mac_dst mac_addr 02:00:00:00:00:02 / set_ipv4_dst ipv4_addr "  \
-	"10.244.1.7 / set_tp_dst port 8080 / "
+	"flags spec 0x00 flags mask 0x07 / end actions count / "
+#define NAT4 "set_ipv4_dst ipv4_addr 10.244.1.7 / set_tp_dst port 8080 / "
 
 static void golden_dnat_ipv4_tcp(void)
 {
 	struct offload_rule r = dnat4();
 
 	check_text(&r, &mlx5,
-		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH4
-		"set_ttl ttl_value 63 / represented_port ethdev_port_id 0 / end");
+		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH4 MACS
+		"set_ttl ttl_value 63 / " NAT4 "represented_port ethdev_port_id 0 / end");
 	check_text(&r, &nfp,
-		"transfer pattern port_id id is 1 / " MATCH4
-		"set_ttl ttl_value 63 / port_id id 0 / end");
-	check_text(&r, &bnxt, "transfer pattern " MATCH4 "dec_ttl / port_id id 0 / end");
+		"transfer pattern port_id id is 1 / " MATCH4 MACS "set_ttl ttl_value 63 / " NAT4
+		"port_id id 0 / end");
+	check_text(
+		&r, &bnxt, "transfer pattern " MATCH4 MACS "dec_ttl / " NAT4 "port_id id 0 / end");
 	check_text(&r, &sfc,
-		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH4
-		"dec_ttl / represented_port ethdev_port_id 0 / end");
+		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH4 MACS
+		"dec_ttl / " NAT4 "represented_port ethdev_port_id 0 / end");
 }
 
 #define MATCH6                                                                                     \
 	"eth type is 0x86dd / ipv6 src is fd00:10:244::5 dst is fd00:10:96::a proto is 17 hop is " \
-	"64 has_frag_ext is 0 / udp src is 40000 dst is 80 / end actions count / "                 \
-	"set_mac_src mac_addr 02:00:00:00:00:01 / set_mac_dst mac_addr 02:00:00:00:00:02 / "       \
-	"set_ipv6_src ipv6_addr fd00:1::1 / set_ipv6_dst ipv6_addr fd00:10:244:1::7 / "            \
+	"64 has_frag_ext is 0 / udp src is 40000 dst is 80 / end actions count / "
+#define NAT6                                                                            \
+	"set_ipv6_src ipv6_addr fd00:1::1 / set_ipv6_dst ipv6_addr fd00:10:244:1::7 / " \
 	"set_tp_src port 50000 / set_tp_dst port 8080 / "
 
 static void golden_dnat_snat_ipv6_udp(void)
@@ -165,15 +166,16 @@ static void golden_dnat_snat_ipv6_udp(void)
 	struct offload_rule r = dnat_snat6();
 
 	check_text(&r, &mlx5,
-		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH6
-		"set_ttl ttl_value 63 / represented_port ethdev_port_id 0 / end");
+		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH6 MACS
+		"set_ttl ttl_value 63 / " NAT6 "represented_port ethdev_port_id 0 / end");
 	check_text(&r, &nfp,
-		"transfer pattern port_id id is 1 / " MATCH6
-		"set_ttl ttl_value 63 / port_id id 0 / end");
-	check_text(&r, &bnxt, "transfer pattern " MATCH6 "dec_ttl / port_id id 0 / end");
+		"transfer pattern port_id id is 1 / " MATCH6 MACS "set_ttl ttl_value 63 / " NAT6
+		"port_id id 0 / end");
+	check_text(
+		&r, &bnxt, "transfer pattern " MATCH6 MACS "dec_ttl / " NAT6 "port_id id 0 / end");
 	check_text(&r, &sfc,
-		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH6
-		"dec_ttl / represented_port ethdev_port_id 0 / end");
+		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH6 MACS
+		"dec_ttl / " NAT6 "represented_port ethdev_port_id 0 / end");
 }
 
 static void golden_modify_field(void)
@@ -181,15 +183,13 @@ static void golden_modify_field(void)
 	struct offload_rule r = dnat4();
 
 	check_text(&r, &ntnic,
-		"transfer pattern port_id id is 1 / eth type is 0x0800 / ipv4 src is 10.244.0.5 "
-		"dst is 10.96.0.10 proto is 6 ttl is 64 fragment_offset spec 0x0000 "
-		"fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 flags spec 0x00 flags "
-		"mask 0x07 / end actions count / modify_field op set dst_type mac_src src_type "
-		"value src_value 020000000001 width 48 / modify_field op set dst_type mac_dst "
-		"src_type value src_value 020000000002 width 48 / modify_field op set dst_type "
-		"ipv4_dst src_type value src_value 0af40107 width 32 / modify_field op set "
-		"dst_type tcp_port_dst src_type value src_value 1f90 width 16 / modify_field op "
-		"set dst_type ipv4_ttl src_type value src_value 3f width 8 / port_id id 0 / end");
+		"transfer pattern port_id id is 1 / " MATCH4
+		"modify_field op set dst_type mac_dst src_type value src_value 020000000002 width "
+		"48 / modify_field op set dst_type mac_src src_type value src_value 020000000001 "
+		"width 48 / modify_field op set dst_type ipv4_ttl src_type value src_value 3f "
+		"width 8 / modify_field op set dst_type ipv4_dst src_type value src_value "
+		"0af40107 width 32 / modify_field op set dst_type tcp_port_dst src_type value "
+		"src_value 1f90 width 16 / port_id id 0 / end");
 }
 
 static void golden_tunnels(void)
@@ -242,10 +242,8 @@ static void golden_decap(void)
 		"fragment_offset mask 0x3fff / udp dst is 4789 / vxlan vni is 11259375 / eth type "
 		"is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 "
 		"fragment_offset spec 0x0000 fragment_offset mask 0x3fff / tcp src is 40000 dst "
-		"is 80 flags spec 0x00 flags mask 0x07 / end actions vxlan_decap / count / "
-		"set_mac_src mac_addr 02:00:00:00:00:01 / set_mac_dst mac_addr "
-		"02:00:00:00:00:02 / set_ttl ttl_value 63 / represented_port ethdev_port_id 0 / "
-		"end");
+		"is 80 flags spec 0x00 flags mask 0x07 / end actions vxlan_decap / count / " MACS
+		"set_ttl ttl_value 63 / represented_port ethdev_port_id 0 / end");
 }
 
 static void golden_partial(void)
@@ -283,6 +281,24 @@ static void golden_vlan_and_group(void)
 		"6 ttl is 64 fragment_offset spec 0x0000 fragment_offset mask 0x3fff / tcp src is "
 		"40000 dst is 80 flags spec 0x00 flags mask 0x07 / end actions of_pop_vlan / "
 		"count / of_push_vlan ethertype 0x8100 / of_set_vlan_vid vlan_vid 200 / "
+		"represented_port ethdev_port_id 0 / end");
+}
+
+/* mlx5 pushes a tag before it rewrites, sfc behind. */
+static void golden_push_order(void)
+{
+	struct offload_rule r = dnat4();
+	struct offload_dialect d = sfc;
+
+	r.to.vlan = 200;
+	check_text(&r, &d,
+		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH4
+		"of_push_vlan ethertype 0x8100 / of_set_vlan_vid vlan_vid 200 / " MACS
+		"dec_ttl / " NAT4 "represented_port ethdev_port_id 0 / end");
+	d.order = OFFLOAD_ORDER_PUSH_LAST;
+	check_text(&r, &d,
+		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH4 MACS
+		"dec_ttl / " NAT4 "of_push_vlan ethertype 0x8100 / of_set_vlan_vid vlan_vid 200 / "
 		"represented_port ethdev_port_id 0 / end");
 }
 
@@ -403,6 +419,18 @@ static void fields_left_over_are_refused_by_name(void)
 	check_refused(&geneve, &unknown, -EINVAL, "dialect");
 }
 
+/* A value that is said and stays what it was needs no word. */
+static void unchanged_values_need_no_word(void)
+{
+	struct offload_rule r = dnat4();
+
+	r.to.src = r.match.src;
+	r.to.sport = r.match.sport;
+	check_text(&r, &mlx5,
+		"transfer pattern represented_port ethdev_port_id is 1 / " MATCH4 MACS
+		"set_ttl ttl_value 63 / " NAT4 "represented_port ethdev_port_id 0 / end");
+}
+
 static void tag_of_a_tunnel_is_the_outer_headers(void)
 {
 	struct offload_rule r = dnat4();
@@ -482,7 +510,8 @@ static void decoded_is_what_it_was(void)
 		struct offload_dialect d = {.port = (uint8_t)test_rand_below(OFFLOAD_PORT_DIALECTS),
 			.nat = (uint8_t)test_rand_below(OFFLOAD_NAT_DIALECTS),
 			.ttl = (uint8_t)test_rand_below(OFFLOAD_TTL_DIALECTS),
-			.encap = (uint8_t)test_rand_below(OFFLOAD_ENCAP_DIALECTS)};
+			.encap = (uint8_t)test_rand_below(OFFLOAD_ENCAP_DIALECTS),
+			.order = (uint8_t)test_rand_below(OFFLOAD_ORDER_DIALECTS)};
 		struct offload_lowered l;
 		int rc;
 
@@ -507,8 +536,9 @@ static void decoded_is_what_it_was(void)
 
 TEST_SUITE("offload_lower", CASE(golden_dnat_ipv4_tcp), CASE(golden_dnat_snat_ipv6_udp),
 	CASE(golden_modify_field), CASE(golden_tunnels), CASE(golden_decap), CASE(golden_partial),
-	CASE(golden_vlan_and_group), CASE(items_are_complete),
-	CASE(full_is_transfer_and_partial_is_ingress), CASE(told_to_the_proxy_or_the_port),
-	CASE(contradictions_are_refused_by_name), CASE(fields_left_over_are_refused_by_name),
-	CASE(tag_of_a_tunnel_is_the_outer_headers), CASE(zero_is_any_of_a_tunnels_source_only),
-	CASE(short_buffers_are_refused), CASE(decoded_is_what_it_was))
+	CASE(golden_vlan_and_group), CASE(golden_push_order), CASE(unchanged_values_need_no_word),
+	CASE(items_are_complete), CASE(full_is_transfer_and_partial_is_ingress),
+	CASE(told_to_the_proxy_or_the_port), CASE(contradictions_are_refused_by_name),
+	CASE(fields_left_over_are_refused_by_name), CASE(tag_of_a_tunnel_is_the_outer_headers),
+	CASE(zero_is_any_of_a_tunnels_source_only), CASE(short_buffers_are_refused),
+	CASE(decoded_is_what_it_was))
