@@ -5,105 +5,26 @@
  *
  * Order of actions: MARK, decap, pop VLAN, COUNT, push VLAN, MACs (destination first), TTL, L3, L4,
  * encap, fate. mlx5 with hardware steering takes no other order of stages, sfc no other order of
- * rewrites; they differ about the place of the push alone, which is a dialect. Items are
- * complete from Ethernet to L4 even where a field is not matched, since drivers refuse to rewrite
- * a header that the pattern does not name. Any thread; no state; no call to DPDK. */
+ * rewrites; they differ about the place of the push alone, which is a dialect. Patterns are in
+ * lower_items.c. Any thread; no state; no call to DPDK. */
 
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <rte_flow.h>
-
 #include "core/packet.h"
-#include "offload/lower.h"
+#include "offload/lower_private.h"
 
-#define ITEMS_MAX   16
-#define ACTIONS_MAX 20
-#define TUNNEL_MAX  (14 + 4 + 40 + 8 + 8)
+#define TUNNEL_MAX (14 + 4 + 40 + 8 + 8)
 /* enic keeps 0xfffe and 0xffff for itself. */
 #define MARK_MAX 0xfffd
-
-#define FRAGMENT_BITS 0x3fff /* IPv4: more fragments, and the offset */
-
-struct build {
-	const struct offload_rule *rule;
-	const struct offload_dialect *dialect;
-	struct offload_rule left; /* what is not said yet */
-	struct offload_error *err;
-	uint8_t *at, *end;
-	struct rte_flow_item *items;
-	uint16_t item_size[ITEMS_MAX];
-	struct rte_flow_action *actions;
-	unsigned n_items, n_actions;
-	bool full; /* the buffer, or an array */
-};
-
-#define TAKE(b, field) memset(&(b)->left.field, 0, sizeof((b)->left.field))
 
 static int refuse(struct offload_error *err, int rc, const char *field, const char *why)
 {
 	err->type = RTE_FLOW_ERROR_TYPE_NONE;
 	snprintf(err->cause, sizeof(err->cause), "%s: %s", field, why);
 	return rc;
-}
-
-/* --- the buffer ------------------------------------------------------------------------------- */
-
-/* Something to write to, even when nothing is left: the result is refused at the end. */
-static void *take_bytes(struct build *b, size_t size)
-{
-	static __thread uint64_t sink[16];
-	uint8_t *p = b->at;
-
-	size = (size + 15) & ~(size_t)15;
-	if (b->full || size > (size_t)(b->end - b->at)) {
-		b->full = true;
-		return size <= sizeof(sink) ? sink : NULL;
-	}
-	b->at += size;
-	memset(p, 0, size);
-	return p;
-}
-
-/* An item's spec, zero, and its mask behind it. */
-static void *add_item(struct build *b, enum rte_flow_item_type type, size_t size, void **mask)
-{
-	void *spec = take_bytes(b, size);
-
-	*mask = take_bytes(b, size);
-	if (b->n_items == ITEMS_MAX - 1) {
-		b->full = true;
-		return spec;
-	}
-	b->item_size[b->n_items] = (uint16_t)size;
-	b->items[b->n_items++] = (struct rte_flow_item){.type = type, .spec = spec, .mask = *mask};
-	return spec;
-}
-
-static void *add_action(struct build *b, enum rte_flow_action_type type, size_t size)
-{
-	void *conf = size > 0 ? take_bytes(b, size) : NULL;
-
-	if (b->n_actions == ACTIONS_MAX - 1) {
-		b->full = true;
-		return conf;
-	}
-	b->actions[b->n_actions++] = (struct rte_flow_action){.type = type, .conf = conf};
-	return conf;
-}
-
-/* A bit outside the mask is accepted by some drivers, and such a rule is never hit. */
-static void mask_specs(struct build *b)
-{
-	for (unsigned i = 0; i < b->n_items; i++) {
-		uint8_t *spec = (uint8_t *)(uintptr_t)b->items[i].spec;
-		const uint8_t *mask = b->items[i].mask;
-
-		for (unsigned n = 0; n < b->item_size[i]; n++)
-			spec[n] &= mask[n];
-	}
 }
 
 /* --- what a rule may say ---------------------------------------------------------------------- */
@@ -235,202 +156,19 @@ static int check_all_said(struct build *b)
 	return 0;
 }
 
-/* --- items ------------------------------------------------------------------------------------ */
-
-static void item_port(struct build *b)
-{
-	struct rte_flow_item_ethdev *dev, *dev_mask;
-	struct rte_flow_item_port_id *id, *id_mask;
-
-	if (b->rule->fate != OFFLOAD_FATE_MARK) {
-		switch (b->dialect->port) {
-		case OFFLOAD_PORT_REPRESENTED:
-			dev = add_item(b, RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT, sizeof(*dev),
-				(void **)&dev_mask);
-			dev->port_id = b->rule->match.port;
-			dev_mask->port_id = UINT16_MAX;
-			break;
-		case OFFLOAD_PORT_ID:
-			id = add_item(
-				b, RTE_FLOW_ITEM_TYPE_PORT_ID, sizeof(*id), (void **)&id_mask);
-			id->id = b->rule->match.port;
-			id_mask->id = UINT32_MAX;
-			break;
-		}
-	}
-	TAKE(b, match.port); /* else the port that is told the rule */
-}
-
-/* Family gives the type behind all tags. A frame with a tag has another type in its Ethernet
- * header, and so an untagged rule never takes it. */
-static void item_eth(
-	struct build *b, const uint8_t *src, const uint8_t *dst, uint16_t vlan, uint8_t family)
-{
-	static const uint8_t any[6];
-	uint16_t type = RTE_BE16(family == IP_V6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
-	struct rte_flow_item_eth *eth, *eth_mask;
-	struct rte_flow_item_vlan *tag, *tag_mask;
-
-	eth = add_item(b, RTE_FLOW_ITEM_TYPE_ETH, sizeof(*eth), (void **)&eth_mask);
-	if (src != NULL && memcmp(src, any, 6) != 0) {
-		memcpy(&eth->hdr.src_addr, src, 6);
-		memset(&eth_mask->hdr.src_addr, 0xff, 6);
-	}
-	if (dst != NULL && memcmp(dst, any, 6) != 0) {
-		memcpy(&eth->hdr.dst_addr, dst, 6);
-		memset(&eth_mask->hdr.dst_addr, 0xff, 6);
-	}
-	if (vlan == 0) {
-		eth->hdr.ether_type = type;
-		eth_mask->hdr.ether_type = UINT16_MAX;
-		return;
-	}
-	tag = add_item(b, RTE_FLOW_ITEM_TYPE_VLAN, sizeof(*tag), (void **)&tag_mask);
-	tag->hdr.vlan_tci = rte_cpu_to_be_16(vlan);
-	tag_mask->hdr.vlan_tci = RTE_BE16(0x0fff);
-	tag->hdr.eth_proto = type;
-	tag_mask->hdr.eth_proto = UINT16_MAX;
-}
-
-/* src NULL: any. */
-static void item_ip4(struct build *b, const struct ip_addr *src, const struct ip_addr *dst,
-	uint8_t proto, uint8_t ttl, bool not_fragment)
-{
-	struct rte_flow_item_ipv4 *ip, *mask;
-
-	ip = add_item(b, RTE_FLOW_ITEM_TYPE_IPV4, sizeof(*ip), (void **)&mask);
-	ip->hdr.next_proto_id = proto;
-	mask->hdr.next_proto_id = UINT8_MAX;
-	ip->hdr.time_to_live = ttl;
-	mask->hdr.time_to_live = ttl != 0 ? UINT8_MAX : 0;
-	mask->hdr.fragment_offset = not_fragment ? RTE_BE16(FRAGMENT_BITS) : 0;
-	if (src != NULL) {
-		ip->hdr.src_addr = ip_v4(src);
-		mask->hdr.src_addr = UINT32_MAX;
-	}
-	ip->hdr.dst_addr = ip_v4(dst);
-	mask->hdr.dst_addr = UINT32_MAX;
-}
-
-/* The exact next header leaves every extension header out, where a driver reads it as the
- * header's own field; has_frag_ext does where it reads it as the last one's. */
-static void item_ip6(struct build *b, const struct ip_addr *src, const struct ip_addr *dst,
-	uint8_t proto, uint8_t ttl, bool not_fragment)
-{
-	struct rte_flow_item_ipv6 *ip, *mask;
-
-	_Static_assert(sizeof(ip->hdr.src_addr) == 16, "an array, or a structure since 24.11");
-	ip = add_item(b, RTE_FLOW_ITEM_TYPE_IPV6, sizeof(*ip), (void **)&mask);
-	ip->hdr.proto = proto;
-	mask->hdr.proto = UINT8_MAX;
-	ip->hdr.hop_limits = ttl;
-	mask->hdr.hop_limits = ttl != 0 ? UINT8_MAX : 0;
-	mask->has_frag_ext = not_fragment;
-	if (src != NULL) {
-		memcpy(&ip->hdr.src_addr, src->bytes, 16);
-		memset(&mask->hdr.src_addr, 0xff, 16);
-	}
-	memcpy(&ip->hdr.dst_addr, dst->bytes, 16);
-	memset(&mask->hdr.dst_addr, 0xff, 16);
-}
-
-static void item_ip(struct build *b, uint8_t family, const struct ip_addr *src,
-	const struct ip_addr *dst, uint8_t proto, uint8_t ttl, bool not_fragment)
-{
-	if (family == IP_V6)
-		item_ip6(b, src, dst, proto, ttl, not_fragment);
-	else
-		item_ip4(b, src, dst, proto, ttl, not_fragment);
-}
-
-static void item_udp(struct build *b, uint16_t sport, uint16_t dport, bool any_sport)
-{
-	struct rte_flow_item_udp *udp, *mask;
-
-	udp = add_item(b, RTE_FLOW_ITEM_TYPE_UDP, sizeof(*udp), (void **)&mask);
-	udp->hdr.src_port = sport;
-	mask->hdr.src_port = any_sport ? 0 : UINT16_MAX;
-	udp->hdr.dst_port = dport;
-	mask->hdr.dst_port = UINT16_MAX;
-}
-
-static void item_tcp(struct build *b)
-{
-	const struct offload_rule *r = b->rule;
-	struct rte_flow_item_tcp *tcp, *mask;
-
-	tcp = add_item(b, RTE_FLOW_ITEM_TYPE_TCP, sizeof(*tcp), (void **)&mask);
-	tcp->hdr.src_port = r->match.sport;
-	mask->hdr.src_port = UINT16_MAX;
-	tcp->hdr.dst_port = r->match.dport;
-	mask->hdr.dst_port = UINT16_MAX;
-	if (r->match.no_tcp_control)
-		mask->hdr.tcp_flags = RTE_TCP_FIN_FLAG | RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG;
-	TAKE(b, match.no_tcp_control);
-}
-
-static void item_vni(struct build *b, const struct offload_tunnel *t)
-{
-	struct rte_flow_item_vxlan *vxlan, *vxlan_mask;
-	struct rte_flow_item_geneve *geneve, *geneve_mask;
-
-	if (t->kind == OFFLOAD_TUNNEL_VXLAN) {
-		vxlan = add_item(b, RTE_FLOW_ITEM_TYPE_VXLAN, sizeof(*vxlan), (void **)&vxlan_mask);
-		vxlan->hdr.vx_vni = rte_cpu_to_be_32(t->vni << 8);
-		vxlan_mask->hdr.vx_vni = RTE_BE32(0xffffff00);
-		return;
-	}
-	geneve = add_item(b, RTE_FLOW_ITEM_TYPE_GENEVE, sizeof(*geneve), (void **)&geneve_mask);
-	geneve->protocol = RTE_BE16(RTE_ETHER_TYPE_TEB);
-	geneve_mask->protocol = UINT16_MAX;
-	/* No options: they would be read as the inner frame. */
-	geneve_mask->ver_opt_len_o_c_rsvd0 = RTE_BE16(0x3f00);
-	geneve->vni[0] = (uint8_t)(t->vni >> 16);
-	geneve->vni[1] = (uint8_t)(t->vni >> 8);
-	geneve->vni[2] = (uint8_t)t->vni;
-	memset(geneve_mask->vni, 0xff, 3);
-}
-
-/* The outer headers of a packet to decapsulate. */
-static void items_tunnel(struct build *b)
-{
-	const struct offload_tunnel *t = &b->rule->match.tunnel;
-
-	item_eth(b, t->smac, t->dmac, b->rule->match.vlan, t->family);
-	item_ip(b, t->family, ip_is_zero(&t->src) ? NULL : &t->src, &t->dst, IP_PROTO_UDP, t->ttl,
-		b->rule->match.not_fragment);
-	item_udp(b, t->sport, t->dport, t->sport == 0);
-	item_vni(b, t);
-	TAKE(b, match.tunnel);
-}
-
-static void build_items(struct build *b)
-{
-	const struct offload_rule *r = b->rule;
-	bool inner = r->match.tunnel.kind != OFFLOAD_TUNNEL_NONE;
-
-	item_port(b);
-	if (inner)
-		items_tunnel(b);
-	item_eth(b, NULL, NULL, inner ? 0 : r->match.vlan, r->match.family);
-	item_ip(b, r->match.family, &r->match.src, &r->match.dst, r->match.proto, r->match.ttl,
-		r->match.not_fragment);
-	if (r->match.proto == IP_PROTO_TCP)
-		item_tcp(b);
-	else
-		item_udp(b, r->match.sport, r->match.dport, false);
-	TAKE(b, match.vlan);
-	TAKE(b, match.family);
-	TAKE(b, match.src);
-	TAKE(b, match.dst);
-	TAKE(b, match.proto);
-	TAKE(b, match.ttl);
-	TAKE(b, match.not_fragment);
-	TAKE(b, match.sport);
-	TAKE(b, match.dport);
-}
-
 /* --- actions ---------------------------------------------------------------------------------- */
+
+static void *add_action(struct build *b, enum rte_flow_action_type type, size_t size)
+{
+	void *conf = size > 0 ? lower_bytes(b, size) : NULL;
+
+	if (b->n_actions == ACTIONS_MAX - 1) {
+		b->full = true;
+		return conf;
+	}
+	b->actions[b->n_actions++] = (struct rte_flow_action){.type = type, .conf = conf};
+	return conf;
+}
 
 static uint32_t tunnel_header_size(const struct offload_tunnel *t, uint16_t vlan)
 {
@@ -448,7 +186,7 @@ static void action_decap(struct build *b)
 	}
 	raw = add_action(b, RTE_FLOW_ACTION_TYPE_RAW_DECAP, sizeof(*raw));
 	raw->size = tunnel_header_size(t, b->rule->match.vlan);
-	raw->data = take_bytes(b, TUNNEL_MAX);
+	raw->data = lower_bytes(b, TUNNEL_MAX);
 }
 
 static void action_push_vlan(struct build *b)
@@ -580,7 +318,7 @@ static int action_vxlan_encap(struct build *b)
 {
 	const struct offload_tunnel *t = &b->rule->to.tunnel;
 	struct rte_flow_action_vxlan_encap *encap;
-	struct rte_flow_item *outer = take_bytes(b, 7 * sizeof(*outer));
+	struct rte_flow_item *outer = lower_bytes(b, 7 * sizeof(*outer));
 	struct build sub = *b;
 
 	if (t->kind != OFFLOAD_TUNNEL_VXLAN)
@@ -589,11 +327,8 @@ static int action_vxlan_encap(struct build *b)
 		return 0; /* no room; refused at the end */
 	sub.items = outer;
 	sub.n_items = 0;
-	item_eth(&sub, t->smac, t->dmac, b->rule->to.vlan, t->family);
-	item_ip(&sub, t->family, &t->src, &t->dst, IP_PROTO_UDP, t->ttl, false);
-	item_udp(&sub, t->sport, t->dport, t->sport == 0);
-	item_vni(&sub, t);
-	mask_specs(&sub);
+	lower_items_encap(&sub);
+	lower_mask_specs(&sub);
 	outer[sub.n_items].type = RTE_FLOW_ITEM_TYPE_END;
 	b->at = sub.at;
 	b->full = sub.full;
@@ -637,7 +372,7 @@ static void action_raw_encap(struct build *b)
 	const struct offload_tunnel *t = &b->rule->to.tunnel;
 	struct rte_flow_action_raw_encap *raw =
 		add_action(b, RTE_FLOW_ACTION_TYPE_RAW_ENCAP, sizeof(*raw));
-	uint8_t *p = take_bytes(b, TUNNEL_MAX);
+	uint8_t *p = lower_bytes(b, TUNNEL_MAX);
 	uint16_t type = RTE_BE16(t->family == IP_V6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
 
 	raw->data = p;
@@ -779,9 +514,9 @@ int offload_lower(const struct offload_rule *rule, const struct offload_dialect 
 	if (rc != 0)
 		return rc;
 	b.end = b.at + size;
-	attr = take_bytes(&b, sizeof(*attr));
-	b.items = take_bytes(&b, ITEMS_MAX * sizeof(*b.items));
-	b.actions = take_bytes(&b, ACTIONS_MAX * sizeof(*b.actions));
+	attr = lower_bytes(&b, sizeof(*attr));
+	b.items = lower_bytes(&b, ITEMS_MAX * sizeof(*b.items));
+	b.actions = lower_bytes(&b, ACTIONS_MAX * sizeof(*b.actions));
 	if (b.full)
 		return refuse(err, -ENOBUFS, "buffer", "too small");
 	if (rule->fate == OFFLOAD_FATE_MARK)
@@ -789,7 +524,7 @@ int offload_lower(const struct offload_rule *rule, const struct offload_dialect 
 	else
 		attr->transfer = 1;
 	attr->group = rule->fate == OFFLOAD_FATE_MARK ? 0 : dialect->group;
-	build_items(&b);
+	lower_items(&b);
 	rc = build_actions(&b);
 	if (rc != 0)
 		return rc;
@@ -798,7 +533,7 @@ int offload_lower(const struct offload_rule *rule, const struct offload_dialect 
 	rc = check_all_said(&b);
 	if (rc != 0)
 		return rc;
-	mask_specs(&b);
+	lower_mask_specs(&b);
 	b.items[b.n_items].type = RTE_FLOW_ITEM_TYPE_END;
 	b.actions[b.n_actions].type = RTE_FLOW_ACTION_TYPE_END;
 	*out = (struct offload_lowered){.attr = attr, .items = b.items, .actions = b.actions};

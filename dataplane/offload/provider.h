@@ -91,9 +91,9 @@ struct offload_provider {
 	int (*facts)(void *arg, uint16_t port, struct offload_port_facts *out);
 	int (*validate)(void *arg, const struct offload_rule *rule,
 		const struct offload_dialect *dialect, struct offload_error *err);
-	/* A rule that a driver must refuse (a port of no domain, a reserved bit, a group that is
-	 * not there: which = 0 .. OFFLOAD_NONSENSE - 1). 0: it was accepted, and so is nothing that
-	 * this driver says. */
+	/* A rule that a driver must refuse (to a port of another domain, of a reserved bit, in a
+	 * group that is not there, into a queue of no port: which = 0 .. OFFLOAD_NONSENSE - 1). 0:
+	 * it was accepted, and nothing that this driver says is to be trusted. */
 	int (*validate_nonsense)(
 		void *arg, uint16_t port, unsigned which, struct offload_error *err);
 	int (*insert)(void *arg, const struct offload_rule *rule,
@@ -110,9 +110,16 @@ struct offload_provider {
 	int (*stop)(void *arg, uint16_t port);
 	/* Releases a handle whose rule went with its port; no call to the device. */
 	void (*forget)(void *arg, struct offload_handle *handle);
+	/* The call at or behind *cursor (0: the oldest that is kept) as lines of testpmd's, the
+	 * last one a comment of what it returned; moves the cursor. The length needed, 0: there is
+	 * none. Any thread. NULL: calls are not kept. */
+	uint32_t (*operation)(void *arg, uint64_t *cursor, char *out, uint32_t size);
 };
 
-#define OFFLOAD_NONSENSE 3
+#define OFFLOAD_NONSENSE 4
 
 /* Rules through rte_flow of the process' ethdevs. */
 const struct offload_provider *offload_provider_rte_flow(void);
+/* Whether MARK reaches the packet buffers of a port: agreed with its driver by whoever configures
+ * the port (rte_eth_rx_metadata_negotiate()), and known to nobody else. Any thread. */
+void offload_provider_rte_flow_marks(uint16_t port, bool reach);
