@@ -230,9 +230,12 @@ static void start(struct k8s_events *e, enum doing doing)
 	e->body_len = 0;
 	add_segment(target, namespace_of(&e->now));
 	if (doing == LOOKING) {
+		/* A list of one: that is what we may ask for anyway. */
 		add_segment(target, "services");
-		add_segment(target, e->now.name);
-		rc = http_get(e->http, target, &callbacks, e, &e->request);
+		snprintf(name, sizeof(name), "metadata.name=%s", e->now.name);
+		rc = http_query_add(target, sizeof(target), "fieldSelector", name);
+		if (rc == 0)
+			rc = http_get(e->http, target, &callbacks, e, &e->request);
 	} else if (body != NULL) {
 		add_segment(target, "events");
 		name_of(e, name);
@@ -300,11 +303,12 @@ static void take_uid(struct k8s_events *e)
 {
 	struct jv_doc doc = {0};
 	const char *error, *uid;
+	const struct jv *items;
 
 	if (e->status != 200 || e->body == NULL)
 		return;
-	uid = jv_string(
-		jv_get(jv_get(jv_parse(&doc, e->body, e->body_len, &error), "metadata"), "uid"));
+	items = jv_get(jv_parse(&doc, e->body, e->body_len, &error), "items");
+	uid = items == NULL ? NULL : jv_string(jv_get(jv_get(jv_at(items, 0), "metadata"), "uid"));
 	snprintf(e->uid, sizeof(e->uid), "%s", uid != NULL ? uid : "");
 	jv_doc_fini(&doc);
 }

@@ -7,11 +7,13 @@ sluiced has a namespace of its own here; its health ports are in the node's, so 
 the outside through the dataplane to the node's addresses, as a load balancer's do.
 """
 
+import datetime
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 
 from e2e import LabCase, main
 
@@ -411,6 +413,53 @@ class Health(LabCase):
             if line.startswith(("kubeproxy_sync_proxy_rules_service_changes_total",
                                 "kubeproxy_sync_proxy_rules_endpoint_changes_total")):
                 self.assertGreater(int(line.split()[-1]), 0, line)
+
+
+    def metric(self, name):
+        """The value of a series that is there, else None."""
+        for line in self.metrics().splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[-1])
+        return None
+
+    def test_metrics_tell_what_happened(self):
+        count = 'kubeproxy_%s_count{ip_family="IPv4"}'
+        before = {name: self.metric(count % name) for name in (
+            "sync_proxy_rules_duration_seconds", "network_programming_duration_seconds")}
+
+        # An endpoint on another node alone: a Local policy has none to send to.
+        def elsewhere(slice_):
+            slice_["endpoints"] = self.endpoints("pod-1")
+            slice_["endpoints"][0]["nodeName"] = "node-2"
+            slice_["metadata"].setdefault("annotations", {})[
+                "endpoints.kubernetes.io/last-change-trigger-time"] = datetime.datetime.now(
+                    datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        self.lab.edit("endpointslices", "probed-ipv4", elsewhere)
+        none = ('kubeproxy_sync_proxy_rules_no_local_endpoints_total'
+                '{traffic_policy="external",ip_family="%s"}')
+        self.eventually(lambda: self.metric(none % "IPv4") == 1, "the port without an endpoint")
+        self.assertEqual(self.metric(none % "IPv6"), 0)
+        for name, was in before.items():
+            self.eventually(lambda n=name, w=was: self.metric(count % n) > w, "one more of " + name)
+        self.set_endpoints("pod-1")
+        self.eventually(lambda: self.metric(none % "IPv4") == 0, "the local endpoint")
+        self.assertEqual(self.metric("kubeproxy_sync_proxy_rules_service_changes_pending"), 0)
+        last, queued = (self.metric('kubeproxy_sync_proxy_rules_last%s_timestamp_seconds'
+                                    '{ip_family="IPv4"}' % which) for which in ("", "_queued"))
+        self.assertLess(abs(time.time() - last), 30)
+        self.assertLess(abs(time.time() - queued), 30)
+
+    def test_answers_are_counted(self):
+        def counted(which, code):
+            return self.metric('kubeproxy_proxy_%s_total{code="%d"}' % (which, code)) or 0
+        self.addCleanup(self.eventually, lambda: self.status(10256, "/healthz") == 200, "200 again")
+        self.addCleanup(self.set_taints)
+        self.set_taints("ToBeDeletedByClusterAutoscaler")
+        self.eventually(lambda: self.status(10256, "/healthz") == 503, "503 of /healthz")
+        before = counted("healthz", 503), counted("livez", 200), counted("livez", 503)
+        self.assertEqual((self.status(10256, "/healthz"), self.status(10256, "/livez")), (503, 200))
+        self.assertEqual((counted("healthz", 503), counted("livez", 200), counted("livez", 503)),
+                         (before[0] + 1, before[1] + 1, before[2]))
 
 
 if __name__ == "__main__":

@@ -152,11 +152,12 @@ static json_t *body(size_t i)
 	return root;
 }
 
-#define SERVICE "/api/v1/namespaces/shop/services/cart"
+#define SERVICE "/api/v1/namespaces/shop/services"
+#define ONE     "fieldSelector=metadata.name%3Dcart"
 #define EVENTS  "/api/v1/namespaces/shop/events"
 #define NAME    "cart.0000b00700000007"
 #define OF_NODE "/api/v1/namespaces/default/events"
-#define FOUND   "{\"metadata\":{\"name\":\"cart\",\"uid\":\"u-1\"}}"
+#define FOUND   "{\"items\":[{\"metadata\":{\"name\":\"cart\",\"uid\":\"u-1\"}}]}"
 
 static void an_event_is_about_the_object_that_is(void)
 {
@@ -172,7 +173,7 @@ static void an_event_is_about_the_object_that_is(void)
 	happened(7, "Service", "shop", "cart", 1);
 	happened(8, "Node", "", "node-1", 1);
 	run(3);
-	CHECK(starts(0, "GET " SERVICE " "));
+	CHECK(starts(0, "GET " SERVICE "?" ONE " "));
 	CHECK(starts(1, "POST " EVENTS " "));
 	CHECK(strstr(k8s_server_request(t.server, 1), "Content-Type: application/json\r\n") !=
 		NULL);
@@ -203,7 +204,7 @@ static void what_happens_again_is_patched_or_made_anew(void)
 	static const struct k8s_step steps[] = {
 		{.path = EVENTS "/" NAME, .body = "{}"},
 		{.path = EVENTS "/" NAME, .status = 404, .body = "{}"},
-		{.path = SERVICE, .status = 404, .body = "{}"},
+		{.path = SERVICE, .status = 403, .body = "{}"},
 		{.path = EVENTS, .status = 201, .body = "{}"},
 	};
 	json_t *b;
@@ -330,7 +331,8 @@ static void names_cannot_leave_their_place(void)
 	begin(steps, 2);
 	happened(7, "Service", "a/b", "c?d e", 1);
 	run(2);
-	CHECK(starts(0, "GET /api/v1/namespaces/a%2Fb/services/c%3Fd%20e "));
+	CHECK(starts(0,
+		"GET /api/v1/namespaces/a%2Fb/services?fieldSelector=metadata.name%3Dc%3Fd%20e "));
 	CHECK(starts(1, "POST /api/v1/namespaces/a%2Fb/events "));
 	end();
 }
