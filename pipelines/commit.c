@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "core/flow.h"
+#include "core/flow_probe.h"
 #include "pipelines/stage.h"
 
 static enum flow_class class_of(uint8_t proto)
@@ -146,8 +146,8 @@ static bool port_allowed(const struct snat_config *s, uint32_t port)
 }
 
 /* Original port first if it is allowed, then a start hashed from the tuple (the same after a
- * restart), then its neighbours among the allowed ones: a port to avoid is no try. Host order; try
- * 0 is the original. */
+ * restart), then its neighbours among the allowed ones: a port to avoid is no try. Host order; this
+ * is what comes after the original, from try 1 on. */
 static uint32_t port_candidate(
 	const struct snat_config *s, uint16_t original, uint32_t hash, uint32_t try)
 {
@@ -156,7 +156,7 @@ static uint32_t port_candidate(
 	uint32_t end = s->avoid_max < s->port_max ? s->avoid_max : s->port_max;
 	uint32_t skip = end >= hole ? end - hole + 1 : 0, port;
 
-	if (try == 0 || skip >= range)
+	if (skip >= range)
 		return original;
 	range -= skip;
 	port = min + ((uint32_t)((uint64_t)hash * range >> 32) + try - 1) % range;
@@ -172,10 +172,10 @@ static int link_reply(struct worker *w, const struct burst *b, lanes_t i, uint32
 	enum ip_family f = lane_family(b, i);
 	bool echo = class_of(b->hdr[i].proto) == FLOW_CLASS_ICMP;
 	uint16_t original = ntohs(lane_sport(b, i));
-	uint32_t hash = lane_tuple_hash(b, i);
 
 	for (uint32_t try = 0; try <= SNAT_PROBES_MAX; try++) {
-		uint32_t port = port_candidate(s, original, hash, try);
+		uint32_t port = try == 0 ? original
+					 : port_candidate(s, original, lane_tuple_hash(b, i), try);
 		int rc;
 
 		if (*snat && !echo && !port_allowed(s, port))
@@ -278,7 +278,7 @@ static void commit_lane(struct worker *w, struct burst *b, lanes_t i)
 	int rc = 0;
 
 	/* An earlier lane of this burst may have made it. */
-	ref = f == IP_V6 ? flow_lookup6(t, &b->key6[i]) : flow_lookup4(t, &b->key4[i]);
+	ref = flow_lookup_aimed(t, b, i, f == IP_V6);
 	if (ref == FLOW_NONE) {
 		if (b->decision[i].snat && ip_is_zero(&w->snap.tunables->snat.addr[f])) {
 			lane_drop(b, i, DROP_SnatNoAddress);

@@ -230,8 +230,7 @@ static bool entry_live(const struct flow_meta *m)
 static __attribute__((noinline)) bool flow_find_lane(
 	struct worker *w, struct burst *b, lanes_t i, enum ip_family f)
 {
-	struct flow_table *t = w->dp->flows;
-	uint32_t found = f == IP_V6 ? flow_lookup6(t, &b->key6[i]) : flow_lookup4(t, &b->key4[i]);
+	uint32_t found = flow_lookup_aimed(w->dp->flows, b, i, f == IP_V6);
 
 	b->flow[i] = found;
 	return found != FLOW_NONE;

@@ -235,12 +235,18 @@ void flow_unlink(struct flow_table *t, enum ip_family f, uint32_t entry, enum la
 
 uint32_t flow_lookup4(struct flow_table *t, const struct flow_key4 *k)
 {
-	return flow_find(&t->half[IP_V4], false, flow_hash4(&t->salt, k), k);
+	uint64_t hash = flow_hash4(&t->salt, k);
+	const struct flow_half *h = &t->half[IP_V4];
+
+	return flow_find(h, false, flow_bucket_of(h, hash), flow_tag_of(hash), k);
 }
 
 uint32_t flow_lookup6(struct flow_table *t, const struct flow_key6 *k)
 {
-	return flow_find(&t->half[IP_V6], true, flow_hash6(&t->salt, k), k);
+	uint64_t hash = flow_hash6(&t->salt, k);
+	const struct flow_half *h = &t->half[IP_V6];
+
+	return flow_find(h, true, flow_bucket_of(h, hash), flow_tag_of(hash), k);
 }
 
 void flow_prefetch4(const struct flow_table *t, const struct flow_key4 *k)
@@ -275,7 +281,7 @@ FLOW_INLINE lanes_t lookup_lanes(
 			continue;
 		if (slot == FLOW_NONE || !flow_key_is(h, v6, slot, key) ||
 			!flow_is_live(flow_meta_of(h, v6, slot >> 1)))
-			slot = flow_find(h, v6, flow_hash_of(t, v6, key), key);
+			slot = flow_lookup_aimed(t, b, i, v6);
 		b->flow[i] = slot;
 		if (slot != FLOW_NONE)
 			hits |= LANE(i);

@@ -159,11 +159,9 @@ FLOW_INLINE bool flow_is_held(const struct flow_half *h, uint32_t entry)
 }
 
 /* The live slot with this key, or FLOW_NONE; lock-free. */
-FLOW_INLINE uint32_t flow_find(const struct flow_half *h, bool v6, uint64_t hash, const void *key)
+FLOW_INLINE uint32_t flow_find(const struct flow_half *h, bool v6, const struct flow_bucket *b,
+	uint16_t tag, const void *key)
 {
-	const struct flow_bucket *b = flow_bucket_of(h, hash);
-	uint16_t tag = flow_tag_of(hash);
-
 	for (; b != NULL; b = flow_bucket_next(h, b)) {
 		for (uint32_t mask = flow_match(b, tag); mask != 0; mask &= mask - 1) {
 			uint32_t slot = atomic_load_explicit(

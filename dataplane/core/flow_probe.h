@@ -72,3 +72,12 @@ FLOW_INLINE bool flow_probe_final(const struct burst *b, lanes_t i)
 {
 	return atomic_load_explicit(&b->bucket[i]->next, memory_order_relaxed) == 0;
 }
+
+/* A lookup of the lane's key alone. */
+FLOW_INLINE uint32_t flow_lookup_aimed(
+	const struct flow_table *t, const struct burst *b, lanes_t i, bool v6)
+{
+	const void *key = v6 ? (const void *)&b->key6[i] : (const void *)&b->key4[i];
+
+	return flow_find(&t->half[v6], v6, b->bucket[i], b->tag[i], key);
+}

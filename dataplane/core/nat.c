@@ -10,12 +10,10 @@
 #include "core/packet.h"
 #include "core/simd.h"
 
-/* sum(~old) + sum(new) over len bytes. */
-static uint64_t delta_sum(const void *from, const void *to, uint32_t len, uint64_t sum)
+/* sum(~old) + sum(new), unfolded: words of any width are congruent to their 16-bit pieces. */
+static inline uint64_t delta64(const void *from, const void *to)
 {
-	uint64_t old = csum_fold(csum_partial(from, len, 0));
-
-	return csum_partial(to, len, sum + (uint16_t)~old);
+	return csum_add64(~load_u64(from), load_u64(to));
 }
 
 /* The key's port fields are what the transport's checksum covers, but for SCTP. */
@@ -25,18 +23,19 @@ static uint16_t delta_l4(uint64_t addrs, const uint16_t *from, const uint16_t *t
 	case IP_PROTO_SCTP:
 		return 0;
 	case IP_PROTO_ICMP:
-		return csum_fold(delta_sum(from, to, 2, 0));
+		return csum_fold((uint64_t)(uint16_t) ~*from + *to);
 	case IP_PROTO_ICMPV6:
-		return csum_fold(delta_sum(from, to, 2, addrs));
+		return csum_fold(csum_add64(addrs, (uint64_t)(uint16_t) ~*from + *to));
 	default:
-		return csum_fold(delta_sum(from, to, 4, addrs));
+		return csum_fold(
+			csum_add64(addrs, (uint64_t)(uint32_t)~load_u32(from) + load_u32(to)));
 	}
 }
 
 void nat_deltas4(
 	const struct flow_key4 *from, const struct flow_key4 *to, uint16_t *l3, uint16_t *l4)
 {
-	uint64_t addrs = delta_sum(&from->src, &to->src, 8, 0);
+	uint64_t addrs = delta64(&from->src, &to->src);
 
 	*l3 = csum_fold(addrs);
 	*l4 = delta_l4(addrs, &from->sport, &to->sport, from->proto);
@@ -44,9 +43,10 @@ void nat_deltas4(
 
 void nat_deltas6(const struct flow_key6 *from, const struct flow_key6 *to, uint16_t *l4)
 {
-	uint64_t addrs = delta_sum(from->src, to->src, 32, 0);
+	uint64_t src = csum_add64(delta64(from->src, to->src), delta64(from->src + 8, to->src + 8));
+	uint64_t dst = csum_add64(delta64(from->dst, to->dst), delta64(from->dst + 8, to->dst + 8));
 
-	*l4 = delta_l4(addrs, &from->sport, &to->sport, from->proto);
+	*l4 = delta_l4(csum_add64(src, dst), &from->sport, &to->sport, from->proto);
 }
 
 /* CRCs are linear: the CRC of a changed message differs by the CRC register of the change alone,

@@ -74,4 +74,6 @@ void fib_free(struct fib *f);
 uint16_t fib_lookup(const struct fib *f, const struct ip_addr *dst);
 /* The same and the matched prefix, for people. */
 uint16_t fib_explain(const struct fib *f, const struct ip_addr *dst, struct ip_prefix *matched);
+/* The most entries that one probe of a lookup may have to pass, for tests. */
+uint32_t fib_longest_probe(const struct fib *f);
 uint32_t fib_count(const struct fib *f, enum ip_family family);

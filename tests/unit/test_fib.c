@@ -177,5 +177,30 @@ static void agrees_with_naive(void)
 	}
 }
 
+/* Addresses that follow each other, as a node's pods have them, in any byte: a lookup must not walk
+ * along all of them. Linear probing at a load of a half has runs of a dozen or two. */
+static void runs_of_addresses_spread(void)
+{
+	static struct route r[256];
+
+	for (int byte = 0; byte < 20; byte++) {
+		struct fib *f;
+
+		for (uint32_t n = 0; n < 256; n++) {
+			r[n] = byte < 4 ? route("10.244.1.2/32", 1)
+					: route("fd00:10:244::2/128", 1);
+			r[n].prefix.addr.bytes[byte < 4 ? 12 + byte : byte - 4] = (uint8_t)n;
+			/* Those that would be the other family's. */
+			if (byte >= 4 && r[n].prefix.addr.dwords[0] == 0)
+				r[n].prefix.addr.bytes[0] = 0xfd;
+		}
+		REQUIRE_EQ(fib_new(r, 256, &f), 0);
+		CHECK(fib_longest_probe(f) <= 40);
+		for (uint32_t n = 0; n < 256; n++)
+			CHECK_EQ(fib_lookup(f, &r[n].prefix.addr), 1);
+		fib_free(f);
+	}
+}
+
 TEST_SUITE("fib", CASE(longest_wins), CASE(families_are_apart), CASE(empty_and_bad),
-	CASE(agrees_with_naive))
+	CASE(agrees_with_naive), CASE(runs_of_addresses_spread))
