@@ -3,6 +3,8 @@
 """The goals of the suite against a result. A row whose cases did not run has no verdict, and one with
 a part that is missing cannot be met."""
 
+import time
+
 from stats import median
 
 AT_MOST, AT_LEAST = "at most", "at least"
@@ -128,14 +130,37 @@ def judge(result):
     return out
 
 
-def show(result, markdown=False):
+def markdown(result):
+    """The table for a README, what was missed in bold."""
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(result["started"]))
+    m = result["machine"]
+    out = [f"`perf/run {result['suite']}` of {when}, {result['seconds']} s; {m['cpu']}, {m['cores']} "
+        f"cores, {float(m['mhz']):.0f} MHz counter, load {' '.join(m['load'])} at the start; "
+        f"{result['build'].get('compiler', 'unknown compiler')}, {result['build']['git']}.", "",
+        "| # | goal | figures | verdict |", "|---|---|---|---|"]
+    for row, what, lines, verdict in judge(result):
+        out.append(f"| {row} | {what} | " + "; ".join(
+            "**" + text + "**" if ok is False else text for text, ok in lines) + f" | {verdict} |")
+    return "\n".join(out) + "\n"
+
+
+BEGIN, END = "<!-- goals: begin -->\n", "<!-- goals: end -->\n"
+
+
+def write_into(result, path):
+    """Replaces what stands between the two marks of a file."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"goals: {path} has no '{BEGIN.strip()}' and '{END.strip()}'")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(before + BEGIN + markdown(result) + END + after)
+
+
+def show(result):
     rows = judge(result)
-    if markdown:
-        print("| # | goal | figures | verdict |\n|---|---|---|---|")
-        for row, what, lines, verdict in rows:
-            print(f"| {row} | {what} | " + "; ".join(
-                ("**" + text + "**" if ok is False else text) for text, ok in lines) + f" | {verdict} |")
-        return
     for row, what, lines, verdict in rows:
         print(f"{row:3} {what:58} {verdict}")
         for text, ok in lines:
