@@ -98,6 +98,36 @@ class Testpmd:
         pass
 
 
+class Hook:
+    """A peer that somebody added: a program that is told the files and prints {"ticks": N}."""
+
+    def __init__(self, program, folder, files):
+        self.program, self.folder, self.files = program, folder, files
+
+    def ticks(self, seconds):
+        try:
+            done = subprocess.run([self.program, self.folder, *self.files, str(seconds)], text=True,
+                capture_output=True, timeout=60 + seconds, check=False, env={**os.environ,
+                "PEER_CONTROL_CPU": str(CONTROL_CPU), "PEER_WORKER_CPU": str(WORKER_CPU)})
+        except subprocess.TimeoutExpired:
+            raise Failed("longer than a minute") from None
+        if done.returncode == 77:
+            raise Absent(done.stdout.strip() or done.stderr.strip())
+        if done.returncode != 0:
+            raise Failed(done.stderr.strip()[-300:])
+        return float(json.loads(done.stdout.strip().splitlines()[-1])["ticks"])
+
+    def close(self):
+        pass
+
+
+def hooks():
+    """Name and path of the programs in the folder that SLUICE_PEERS names."""
+    folder = os.environ.get("SLUICE_PEERS", "")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [(n, os.path.join(folder, n)) for n in names if os.access(os.path.join(folder, n), os.X_OK)]
+
+
 class Rim:
     """The daemon's worker loop that only swaps MACs: the rim's own floor."""
 
