@@ -18,9 +18,9 @@ from labkit import LOCAL
 
 SERVICES, ENDPOINTS, RATE, SECONDS = 200, 20, 2000, 20
 WARM_UP = 4  # seconds of the same churn before memory is taken as its base line
-# An allocation lost with each change would be some 80,000 times 100 bytes; what malloc keeps for
-# itself does not grow with the number of changes.
-GROWTH_KB = 8 << 10
+# The smallest allocation, lost with each of the 80,000 changes of a family, would be more; what
+# malloc keeps for itself does not grow with the number of changes.
+GROWTH_KB = 4 << 10
 PROBED = "node-port"  # no client uses it: its endpoint comes and goes to measure how late we are
 GONE = set(LOCAL["pod-2"][:2])
 
