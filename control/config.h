@@ -114,6 +114,15 @@ struct config_flows {
 	struct config_flow_timeouts timeouts; /* seconds */
 };
 
+struct config_offload {
+	int mode; /* enum config_auto; auto is on where a port can */
+	uint32_t capacity;
+	uint32_t min_age_ms, min_pps, elephant_pps;
+	uint32_t insert_share, inserts_max;
+	uint32_t idle_demote; /* seconds */
+	uint32_t revoke_deadline_ms;
+};
+
 struct config_snat {
 	struct config_addrs addresses;
 	struct config_range ports;
@@ -210,6 +219,7 @@ struct config {
 	struct config_workers workers;
 	struct config_memory memory;
 	struct config_flows flows;
+	struct config_offload offload;
 	struct config_snat snat;
 	struct config_services services;
 	struct config_gateway gateway;

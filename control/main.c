@@ -16,6 +16,7 @@
 
 #include "control/api/api.h"
 #include "control/config.h"
+#include "control/hardware.h"
 #include "control/health/kube_proxy.h"
 #include "control/instance.h"
 #include "control/log.h"
@@ -28,9 +29,11 @@
 #include "io/rim.h"
 #include "k8s-sync/events.h"
 #include "k8s-sync/sync.h"
+#include "offload/provider.h"
 #include "pipelines/pipeline.h"
 
 #define RIM_POLL_MS       100
+#define SETTLE_POLL_MS    1
 #define NEIGHBOUR_POLL_MS 2
 #define DRAIN_MS          2000
 /* How long one that ends may keep us waiting: its drain, and some for its ports. */
@@ -41,6 +44,7 @@ struct sluiced {
 	struct config *cfg;
 	struct event_base *base;
 	struct rim *rim;
+	struct hardware *hardware;
 	struct model *model;
 	struct retire *retire;
 	struct neighbours *neighbours;
@@ -220,7 +224,10 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 		LOG_INFO(main, "ready");
 		NOTICE(s, false, "Starting", "sluiced %s serves Services", SLUICE_VERSION);
 	}
-	arm(s->step, more ? 0 : RECONCILE_IDLE_MS);
+	arm(s->step,
+		more                                        ? 0
+			: reconcile_settling(s->reconciler) ? SETTLE_POLL_MS
+							    : RECONCILE_IDLE_MS);
 }
 
 static void on_neighbours(evutil_socket_t fd, short what, void *arg)
@@ -298,6 +305,7 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 	config_log_notes(fresh);
 	if (config_apply_model(fresh, s->model) < 0)
 		LOG_ERROR(config, "reload_incomplete", "see=vports,routes");
+	hardware_configure(s->hardware, fresh);
 	reconcile_configure(s->reconciler, fresh);
 	api_set_config(s->api, fresh);
 	config_free(s->cfg);
@@ -370,6 +378,9 @@ static int start_control(struct sluiced *s)
 		.vport_stop = ports_vport_stop,
 		.vport_close = ports_vport_close,
 		.synchronize = ports_synchronize,
+		.hardware_present = hardware_present,
+		.revalidate = hardware_revalidate,
+		.settled = hardware_settled,
 	};
 	struct neighbours_config nc = {.dp = dp};
 	struct rim_error err = {""};
@@ -388,7 +399,11 @@ static int start_control(struct sluiced *s)
 	ret = neighbours_init(&nc, &s->neighbours);
 	if (ret < 0)
 		return ret;
-	ret = ports_init(s->rim, s->cfg, &s->ports, &err);
+	ret = hardware_start(s->rim, s->cfg, offload_provider_rte_flow(), &s->hardware);
+	if (ret < 0)
+		return ret;
+	io.arg_hardware = s->hardware;
+	ret = ports_init(s->rim, s->hardware, s->cfg, &s->ports, &err);
 	if (ret < 0) {
 		LOG_ERROR(port, "open_failed", "reason=%s", err.text);
 		return ret;
@@ -553,10 +568,12 @@ static int stop(struct sluiced *s, int status)
 		reconcile_drain(s->reconciler, true);
 		reconcile_step(s->reconciler);
 	}
+	hardware_drain(s->hardware);
 	if (s->rim != NULL && rim_drain(s->rim, DRAIN_MS) < 0)
 		LOG_WARN(rim, "drain_incomplete", "after_ms=%u", DRAIN_MS);
 	reconcile_fini(s->reconciler);
 	ports_fini(s->ports);
+	hardware_stop(s->hardware);
 	neighbours_fini(s->neighbours);
 	retire_fini(s->retire);
 	lost = rim_stop(s->rim);

@@ -31,6 +31,7 @@ static const struct next_hop *exchange(
 	const struct next_hop *before = next_hop_get(nh->table, id);
 
 	atomic_store_explicit(&nh->table->at[id], record, memory_order_release);
+	atomic_fetch_add_explicit(&nh->table->generation, 1, memory_order_release);
 	return before;
 }
 

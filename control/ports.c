@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "control/hardware.h"
 #include "control/log.h"
 #include "control/ports.h"
 
@@ -17,6 +18,7 @@
 
 struct ports {
 	struct rim *rim;
+	struct hardware *hw;      /* NULL: nothing is offloaded */
 	uint16_t own[VPORTS_MAX]; /* port made for the vport of that id, or NO_PORT */
 };
 
@@ -48,13 +50,15 @@ static int from_model(const struct model_port *p, const char *name, struct rim_p
 	return 0;
 }
 
-int ports_init(struct rim *rim, const struct config *cfg, struct ports **out, struct rim_error *err)
+int ports_init(struct rim *rim, struct hardware *hw, const struct config *cfg, struct ports **out,
+	struct rim_error *err)
 {
 	struct ports *p = calloc(1, sizeof(*p));
 
 	if (p == NULL)
 		return -ENOMEM;
 	p->rim = rim;
+	p->hw = hw;
 	for (uint32_t i = 0; i < VPORTS_MAX; i++)
 		p->own[i] = NO_PORT;
 	for (uint32_t i = 0; i < cfg->n_ports; i++) {
@@ -71,6 +75,7 @@ int ports_init(struct rim *rim, const struct config *cfg, struct ports **out, st
 			free(p);
 			return ret;
 		}
+		hardware_port_added(hw, index);
 		LOG_INFO(port, "open", "name=%s kind=%s", rc.name, rim_port_kind_name(rc.kind));
 	}
 	*out = p;
@@ -115,6 +120,7 @@ int ports_vport_open(
 		if (ret < 0)
 			goto fail;
 		p->own[v->id] = index;
+		hardware_port_added(p->hw, index);
 	} else {
 		ret = rim_port_find(p->rim, want->port);
 		if (ret < 0) {
@@ -172,6 +178,7 @@ void ports_vport_close(void *ports, uint16_t id)
 
 	if (p->own[id] == NO_PORT)
 		return;
+	hardware_port_leaves(p->hw, p->own[id]);
 	if (rim_port_remove(p->rim, p->own[id], &err) < 0)
 		LOG_WARN(port, "close_failed", "reason=%s", err.text);
 	p->own[id] = NO_PORT;

@@ -16,11 +16,12 @@
 #include "core/dataplane.h"
 #include "io/rim.h"
 
+struct hardware;
 struct ports;
 
 /* Opens the configured ports; a port that does not open is an error by name in *err. */
-int ports_init(
-	struct rim *rim, const struct config *cfg, struct ports **out, struct rim_error *err);
+int ports_init(struct rim *rim, struct hardware *hw, const struct config *cfg, struct ports **out,
+	struct rim_error *err);
 void ports_fini(struct ports *p);
 
 /* The reconciler's side of the rim (struct reconcile_io): the port is opened before the vport is

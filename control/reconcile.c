@@ -99,6 +99,7 @@ void reconcile_fini(struct reconciler *r)
 {
 	if (r == NULL)
 		return;
+	reconcile_settle_fini(r);
 	unpublish(r);
 	retire_flush(r->retire);
 	if (r->table != NULL && r->backends != NULL) {
@@ -168,20 +169,20 @@ static void take_small(struct reconciler *r)
 		r->routes_dirty = r->tunables_dirty = r->domain_dirty = true;
 		r->stats.events++;
 		if (o->desired == NULL)
-			model_applied(r->model, o, o->version, NULL);
+			reconcile_applied(r, o, o->version, NULL);
 	}
 	while ((o = model_dirty_next(r->model, MODEL_ROUTE)) != NULL) {
 		r->routes_dirty = true;
 		r->stats.events++;
 		if (o->desired == NULL)
-			model_applied(r->model, o, o->version, NULL);
+			reconcile_applied(r, o, o->version, NULL);
 	}
 	while ((o = model_dirty_next(r->model, MODEL_VPORT)) != NULL) {
 		r->fault[0] = '\0';
 		reconcile_vport_apply(r, o);
 		r->stats.events++;
 		if (o->desired == NULL || r->fault[0] != '\0')
-			model_applied(r->model, o, 0, r->fault[0] != '\0' ? r->fault : NULL);
+			reconcile_applied(r, o, 0, r->fault[0] != '\0' ? r->fault : NULL);
 	}
 	reconcile_node_addrs(r);
 }
@@ -209,10 +210,12 @@ static bool publish_small(struct reconciler *r, uint64_t now_ns)
 	if (r->vports_dirty || now_ms >= r->vport_retry_ms) {
 		r->vports_dirty = false;
 		r->opening = reconcile_publish_vports(r);
+		r->settle.touched = true;
 		r->vports_dirty |= r->opening;
 	}
 	if (r->routes_dirty && (r->routes_ns == 0 || now_ns - r->routes_ns >= ROUTES_INTERVAL_NS)) {
 		r->routes_dirty = false;
+		r->settle.touched = true;
 		r->routes_ns = now_ns;
 		/* Also what the compilation itself changed: neighbours come and go with routes. */
 		if (reconcile_publish_routes(r))
@@ -220,6 +223,7 @@ static bool publish_small(struct reconciler *r, uint64_t now_ns)
 		else
 			r->routes_dirty = true;
 	}
+	r->settle.touched |= r->tunables_dirty || r->domain_dirty;
 	if (r->tunables_dirty)
 		r->tunables_dirty = !reconcile_publish_tunables(r);
 	if (r->domain_dirty)
@@ -282,6 +286,8 @@ bool reconcile_step(struct reconciler *r)
 
 	retire_poll(r->retire);
 	svc_table_reclaim(r->table);
+	if (!reconcile_settle_poll(r))
+		return false;
 	if (model_globals_changed(r->model))
 		r->domain_dirty = true;
 	take_small(r);
@@ -297,6 +303,7 @@ bool reconcile_step(struct reconciler *r)
 	admit(r, start / 1000000);
 	if (!more && r->ready)
 		reconcile_verify(r, start / 1000000);
+	reconcile_settle_begin(r);
 	note_stats(r, start, reconcile_now_ns(r));
 	return more;
 }

@@ -44,6 +44,12 @@ struct reconcile_io {
 	/* Returns when every worker has passed a grace period, or none runs. For the end only,
 	 * where waiting is right. NULL: workers have stopped before reconcile_fini(). */
 	void (*synchronize)(void *arg);
+	/* Takes out of hardware what no longer follows from what is published, and tells when it is
+	 * out; any object is acknowledged behind that. NULL: there is no hardware. */
+	bool (*hardware_present)(void *hardware);
+	uint64_t (*revalidate)(void *hardware);
+	bool (*settled)(void *hardware, uint64_t ticket);
+	void *arg_hardware;
 	/* Monotonic; NULL: CLOCK_MONOTONIC. */
 	uint64_t (*clock_ns)(void *arg);
 };
@@ -69,6 +75,8 @@ void reconcile_hosts_changed(void *reconciler);
  * what waits for a grace period or to be tried again. */
 #define RECONCILE_IDLE_MS 50
 bool reconcile_step(struct reconciler *r);
+/* A grace period or the hardware is waited for: call again within a millisecond or so. */
+bool reconcile_settling(const struct reconciler *r);
 
 /* --- readers --------------------------------------------------------------------------------- */
 

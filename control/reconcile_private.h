@@ -139,6 +139,28 @@ struct route_set {
 #define ROUTES_INTERVAL_NS 10000000
 
 /* What is known of this node; it outlives the Node object, which a kubelet may make anew. */
+/* --- acknowledgements (reconcile_settle.c) ---------------------------------------------------- */
+
+struct settle_ack {
+	struct model_object *object;
+	uint64_t version;
+	char *error;
+};
+
+enum settle_phase {
+	SETTLE_DONE,
+	SETTLE_GRACE,    /* workers may still go by what was */
+	SETTLE_HARDWARE, /* rules may */
+};
+
+struct settle {
+	enum settle_phase phase;
+	bool touched; /* something was published since the last ticket */
+	uint32_t stamp, n, room;
+	uint64_t ticket, since_ms;
+	struct settle_ack *acks;
+};
+
 struct node_addrs {
 	uint32_t n, n_pods;
 	struct ip_addr at[32];
@@ -180,6 +202,7 @@ struct reconciler {
 	const void *domain_mine, *tunables_mine, *routes_mine, *vports_mine;
 
 	struct service_queue verify[2]; /* those that failed apart; the longest ago first */
+	struct settle settle;
 	bool ready, draining;
 	bool opening;   /* some of the ports wait for their turn */
 	bool admitting; /* frames are taken in, from now on for good */
@@ -196,6 +219,15 @@ struct reconciler {
 __attribute__((format(printf, 2, 3))) void reconcile_fault(
 	struct reconciler *r, const char *fmt, ...);
 uint64_t reconcile_now_ns(const struct reconciler *r);
+
+/* The object is in force as of version, once what went before it is not. */
+void reconcile_applied(
+	struct reconciler *r, struct model_object *o, uint64_t version, const char *error);
+/* Behind a step's publications. */
+void reconcile_settle_begin(struct reconciler *r);
+/* True when nothing is awaited: the next step may be taken. */
+bool reconcile_settle_poll(struct reconciler *r);
+void reconcile_settle_fini(struct reconciler *r);
 
 void reconcile_service_apply(struct reconciler *r, struct model_object *o);
 void reconcile_service_drop(struct reconciler *r, struct applied_service *s);

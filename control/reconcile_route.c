@@ -214,7 +214,7 @@ static void add_static(void *arg, struct model_object *o)
 		add_special(c, &m->prefix,
 			m->kind == ROUTE_BLACKHOLE ? NEXT_HOP_BLACKHOLE : NEXT_HOP_PROHIBIT,
 			ROUTE_FROM_CONFIG, ORDER_CONFIG);
-		model_applied(c->r->model, o, o->version, NULL);
+		reconcile_applied(c->r, o, o->version, NULL);
 		return;
 	}
 	if (m->vport != NULL) {
@@ -232,7 +232,7 @@ static void add_static(void *arg, struct model_object *o)
 		add_hop(c, &m->prefix, vport, &m->via, ROUTE_FROM_CONFIG, ORDER_CONFIG, &m->via);
 	else if (vport != 0)
 		add_glean(c, &m->prefix, vport, ROUTE_FROM_CONFIG, ORDER_CONFIG);
-	model_applied(c->r->model, o, vport != 0 ? o->version : 0, why[0] != '\0' ? why : NULL);
+	reconcile_applied(c->r, o, vport != 0 ? o->version : 0, why[0] != '\0' ? why : NULL);
 }
 
 /* How an address that is on no link is reached: by the longest static route with a router. */
@@ -294,7 +294,7 @@ static void add_node(void *arg, struct model_object *o)
 				"a static route",
 				ip_prefix_format(&n->pod_cidrs[i], buf));
 	}
-	model_applied(c->r->model, o, o->version, why[0] != '\0' ? why : NULL);
+	reconcile_applied(c->r, o, o->version, why[0] != '\0' ? why : NULL);
 }
 
 static void add_vport(struct compile *c, const struct applied_vport *v)

@@ -543,5 +543,5 @@ void reconcile_service_take(struct reconciler *r, struct model_object *o)
 	}
 	if (o->applied != NULL)
 		reconcile_verify_later(r, o->applied, failed);
-	model_applied(r->model, o, o->version, failed ? r->fault : NULL);
+	reconcile_applied(r, o, o->version, failed ? r->fault : NULL);
 }

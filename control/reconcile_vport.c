@@ -264,7 +264,7 @@ static void vport_open(struct reconciler *r, struct applied_vport *v)
 		if (why[0] == '\0')
 			snprintf(why, sizeof(why), "%s", strerror(-err));
 		LOG_WARN(reconcile, "vport_not_opened", "name=%s reason=%s", v->name, why);
-		model_applied(r->model, v->object, 0, why);
+		reconcile_applied(r, v->object, 0, why);
 		r->stats.errors++;
 		return;
 	}
@@ -409,7 +409,7 @@ static void vport_start(struct reconciler *r, struct applied_vport *v)
 		if (why[0] == '\0')
 			snprintf(why, sizeof(why), "%s", strerror(-err));
 		LOG_WARN(reconcile, "vport_not_started", "name=%s reason=%s", v->name, why);
-		model_applied(r->model, v->object, 0, why);
+		reconcile_applied(r, v->object, 0, why);
 		r->stats.errors++;
 		r->vport_retry_ms = reconcile_now_ns(r) / 1000000 + VPORT_RETRY_MS;
 		return;
@@ -432,7 +432,7 @@ void reconcile_vports_settle(struct reconciler *r)
 			if (v->starting && r->admitting)
 				vport_start(r, v);
 			if (!v->starting)
-				model_applied(r->model, v->object, v->object->version, NULL);
+				reconcile_applied(r, v->object, v->object->version, NULL);
 		} else if (v->phase == VPORT_LEAVING) {
 			neighbours_vport_remove(r->nb, v->id);
 			phase_set(r, v, VPORT_CLOSING);

@@ -55,6 +55,7 @@ int dataplane_init(struct dataplane *dp, struct flow_table *flows)
 	}
 	for (uint32_t i = 0; i < NEXT_HOPS_MAX; i++)
 		atomic_init(&dp->next_hops->at[i], &no_next_hop);
+	atomic_init(&dp->next_hops->generation, 0);
 	flow_timeouts_default(&default_tunables.timeouts);
 	atomic_init(&dp->vports, &no_vports);
 	atomic_init(&dp->services, &no_services);

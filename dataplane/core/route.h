@@ -53,6 +53,7 @@ static inline void next_hop_seal(struct next_hop *nh)
 
 struct next_hop_table {
 	_Atomic(const struct next_hop *) at[NEXT_HOPS_MAX]; /* [0] is a NEXT_HOP_NONE record */
+	_Atomic uint32_t generation; /* moves behind each change: rules in hardware copy records */
 };
 
 static inline const struct next_hop *next_hop_get(const struct next_hop_table *t, uint16_t id)

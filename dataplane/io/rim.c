@@ -113,14 +113,15 @@ static int tables_start(struct rim *rim, struct rim_error *err)
 static int view_start(struct rim *rim, struct rim_error *err)
 {
 	struct rim_view *v = calloc(1, sizeof(*v));
-	size_t size = rte_rcu_qsbr_get_memsize(WORKERS_MAX);
+	size_t size = rte_rcu_qsbr_get_memsize(RIM_READER + 1);
 
 	if (v == NULL)
 		return rim_fail(err, -ENOMEM, "no memory");
 	memset(v->vport_port, RIM_NO_PORT, sizeof(v->vport_port));
 	atomic_store_explicit(&rim->view, v, memory_order_release);
 	rim->qsbr = rte_zmalloc("qsbr", size, RTE_CACHE_LINE_SIZE);
-	if (rim->qsbr == NULL || rte_rcu_qsbr_init(rim->qsbr, WORKERS_MAX) != 0)
+	if (rim->qsbr == NULL || rte_rcu_qsbr_init(rim->qsbr, RIM_READER + 1) != 0 ||
+		rte_rcu_qsbr_thread_register(rim->qsbr, RIM_READER) != 0)
 		return rim_fail(err, -ENOMEM, "no memory for grace periods");
 	rte_spinlock_init(&rim->grace_lock);
 	return 0;

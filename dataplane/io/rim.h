@@ -93,6 +93,11 @@ uint32_t rim_stop(struct rim *rim);
 
 struct dataplane *rim_dataplane(struct rim *rim);
 
+/* One more thread than the workers may read what control publishes: between these two no grace
+ * period ends. Any one thread. */
+void rim_reader_enter(struct rim *rim);
+void rim_reader_leave(struct rim *rim);
+
 /* Every 100 ms or so: link states, memory that waits for a grace period. */
 void rim_poll(struct rim *rim);
 

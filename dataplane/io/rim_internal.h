@@ -20,6 +20,8 @@
 #include "io/dpdk_compat.h"
 #include "io/rim.h"
 
+/* Behind the workers among the threads that grace periods wait for (rim_reader_enter()). */
+#define RIM_READER          WORKERS_MAX
 #define RIM_NO_PORT         UINT8_MAX
 #define RIM_RXQS_MAX        128 /* receive queues one worker polls */
 #define RIM_MAILBOX         1024

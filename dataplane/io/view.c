@@ -30,6 +30,16 @@ void rim_grace_poll(struct rim *rim)
 	rte_spinlock_unlock(&rim->grace_lock);
 }
 
+void rim_reader_enter(struct rim *rim)
+{
+	rte_rcu_qsbr_thread_online(rim->qsbr, RIM_READER);
+}
+
+void rim_reader_leave(struct rim *rim)
+{
+	rte_rcu_qsbr_thread_offline(rim->qsbr, RIM_READER);
+}
+
 int rim_grace_wait(struct rim *rim)
 {
 	uint32_t stamp = grace_stamp(&rim->dp.grace);

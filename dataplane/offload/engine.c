@@ -245,10 +245,23 @@ uint64_t engine_revalidate(struct offload_engine *e, bool flush)
 	return ticket;
 }
 
+/* A neighbour's address is nobody's to acknowledge: the thread looks for itself. */
+static bool hops_moved(struct offload_engine *e)
+{
+	uint32_t now =
+		atomic_load_explicit(&e->env.dp->next_hops->generation, memory_order_acquire);
+	bool moved = now != e->hops;
+
+	e->hops = now;
+	return moved;
+}
+
 static void pass_begin(struct offload_engine *e)
 {
+	bool moved = hops_moved(e);
+
 	pthread_mutex_lock(&e->lock);
-	if (e->pass_wanted != e->pass_taken) {
+	if (e->pass_wanted != e->pass_taken || (moved && e->n_in != 0)) {
 		e->pass_taken = e->pass_wanted;
 		e->pass_runs = true;
 		e->pass_at = 0;

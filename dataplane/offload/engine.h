@@ -134,6 +134,7 @@ struct offload_engine {
 	uint64_t pass_wanted, pass_taken, pass_done; /* tickets */
 	uint64_t pass_start_us;
 	uint32_t pass_at;
+	uint32_t hops; /* next hops' generation that the last pass saw */
 	bool pass_runs, pass_flush;
 
 	pthread_mutex_t lock; /* stats_out and ports' stats as others see them */
