@@ -67,6 +67,7 @@ PACKAGES_TEST=(
 	socat tcpdump nftables  # end-to-end tests
 	debootstrap             # check-debian13, check-arm64
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static # check-arm64
+	dpdk-dev openvswitch-switch-dpdk # drive the emulated NIC with rules of their own
 	valgrind git openssl ca-certificates
 )
 
