@@ -71,6 +71,20 @@ PACKAGES_TEST=(
 	valgrind git openssl ca-certificates
 )
 
+# Tests want the programs of a package, not its daemon on this machine.
+POLICY=/usr/sbin/policy-rc.d
+services_stay_off() {
+	[ -e "$POLICY" ] || install -m 755 /dev/stdin "$POLICY" <<-'DENY'
+		#!/bin/sh
+		# sluice: while scripts/setup installs packages
+		exit 101
+	DENY
+}
+
+services_as_before() {
+	! grep -qs '^# sluice:' "$POLICY" || rm -f "$POLICY"
+}
+
 # install_packages NAME...: nothing is fetched when all are there.
 install_packages() {
 	local missing=() name
@@ -86,11 +100,14 @@ install_packages() {
 	dpkg --configure -a </dev/null >"$CACHE/apt.log" 2>&1 || true
 	apt-get -o DPkg::Lock::Timeout=300 -q update </dev/null >>"$CACHE/apt.log" 2>&1 ||
 		say "apt-get update failed; going on with the lists that are there"
+	services_stay_off
 	apt-get -o DPkg::Lock::Timeout=300 -q -y --no-install-recommends install "${missing[@]}" \
 		</dev/null >>"$CACHE/apt.log" 2>&1 || {
+		services_as_before
 		tail -n 20 "$CACHE/apt.log" >&2
 		die "apt-get install failed (log: $CACHE/apt.log)"
 	}
+	services_as_before
 }
 
 # setup_packages quickstart|test
