@@ -34,6 +34,23 @@ class Daemon(LabCase):
                 if line:
                     self.assertIn("checked.yaml:%d: %s: " % (line, key), run.stderr)
 
+    def test_a_bad_reload_is_refused_and_told(self):
+        with open(self.lab.path("sluice.yaml"), encoding="utf-8") as f:
+            good = f.read()
+        with open(self.lab.path("sluiced.pid"), encoding="utf-8") as f:
+            pid = int(f.read().split()[0])
+        try:
+            with open(self.lab.path("sluice.yaml"), "a", encoding="utf-8") as f:
+                f.write("kube-proxy: {clusterCidr: 10.0.0.0/8}\n")
+            os.kill(pid, signal.SIGHUP)
+            self.eventually(lambda: [e for e in self.lab.items("/api/v1/events")
+                                     if e["reason"] == "ConfigRejected"], "the notice")
+            self.assertIn("clusterCidr: is no field", self.lab.items("/api/v1/events")[-1]["note"])
+        finally:
+            with open(self.lab.path("sluice.yaml"), "w", encoding="utf-8") as f:
+                f.write(good)
+        self.good(self.lab.http("client-1", WEB[0], 80, count=5), 5)
+
     def test_nothing_is_programmed_before_the_first_state(self):
         self.lab.stop("sluiced", grace=10)
         self.lab.stop("apiserver")

@@ -377,6 +377,10 @@ class Health(LabCase):
         self.lab.ip("lan", "link set node-1 down")
         self.eventually(lambda: self.status(10256, "/healthz", by="host") == 503, "503 of /healthz")
         self.assertEqual(self.status(10256, "/livez", by="host"), 200)
+        self.eventually(lambda: self.events("PortDown"), "the event")
+        self.assertIn("up0", self.events("PortDown")[0]["message"])
+        self.lab.ip("lan", "link set node-1 up")
+        self.eventually(lambda: self.events("PortUp"), "the event that ends it")
 
     def on_metrics_port(self, path):
         return self.probe(10249, path, to="127.0.0.1", by="host")
