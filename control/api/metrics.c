@@ -366,23 +366,33 @@ static void put_flows(struct metrics *m)
 
 static void put_tables(struct metrics *m)
 {
+	static const struct {
+		const char *name, *type, *help;
+		size_t offset;
+		bool some; /* not of every table: 0 is none */
+	} rows[] = {
+#define TABLE_ROW(n, t, field, s, h) {n, t, h, offsetof(struct table_usage, field), s}
+		TABLE_ROW("table_entries", "gauge", used, false, "Entries in use."),
+		TABLE_ROW("table_capacity", "gauge", capacity, true,
+			"Entries that fit; tables that grow have none."),
+		TABLE_ROW(
+			"table_high_water", "gauge", high_water, true, "The most entries at once."),
+		TABLE_ROW("table_full_total", "counter", full, false,
+			"Entries refused because the table was full."),
+#undef TABLE_ROW
+	};
 	struct table_usage t[API_TABLES_MAX];
 	uint32_t n = api_tables(m->api, t);
 
-	family(m, "table_entries", "gauge", "Entries in use.");
-	for (uint32_t i = 0; i < n; i++)
-		sample(m, "table_entries", t[i].used, "table", t[i].name, NULL);
-	family(m, "table_capacity", "gauge", "Entries that fit; tables that grow have none.");
-	for (uint32_t i = 0; i < n; i++)
-		if (t[i].capacity != 0)
-			sample(m, "table_capacity", t[i].capacity, "table", t[i].name, NULL);
-	family(m, "table_high_water", "gauge", "The most entries at once.");
-	for (uint32_t i = 0; i < n; i++)
-		if (t[i].high_water != 0)
-			sample(m, "table_high_water", t[i].high_water, "table", t[i].name, NULL);
-	family(m, "table_full_total", "counter", "Entries refused because the table was full.");
-	for (uint32_t i = 0; i < n; i++)
-		sample(m, "table_full_total", t[i].full, "table", t[i].name, NULL);
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		family(m, rows[r].name, rows[r].type, rows[r].help);
+		for (uint32_t i = 0; i < n; i++) {
+			uint64_t value = *(const uint64_t *)((const char *)&t[i] + rows[r].offset);
+
+			if (value != 0 || !rows[r].some)
+				sample(m, rows[r].name, value, "table", t[i].name, NULL);
+		}
+	}
 	single(m, "snat_ports_tried_total", "counter", "Source ports tried for new flows.",
 		API_WORKER_SUM(m->api, snat_ports_tried));
 	single(m, "snat_ports_kept_total", "counter", "Flows that kept their own source port.",

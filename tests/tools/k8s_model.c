@@ -64,60 +64,6 @@ void model_free(struct model *m)
 	free(m);
 }
 
-/* --- objects --------------------------------------------------------------------------------- */
-
-struct model_service *model_service_new(const char *ns, const char *name)
-{
-	struct model_service *s = calloc(1, sizeof(*s));
-
-	if (s == NULL)
-		abort();
-	s->ns = strdup(ns);
-	s->name = strdup(name);
-	return s;
-}
-
-void model_service_free(struct model_service *s)
-{
-	for (uint32_t i = 0; i < s->n_ports; i++) {
-		for (uint32_t j = 0; j < s->ports[i].n_backends; j++) {
-			free(s->ports[i].backends[j].node);
-			free(s->ports[i].backends[j].zone);
-			free(s->ports[i].backends[j].target);
-		}
-		free(s->ports[i].backends);
-		free(s->ports[i].name);
-	}
-	free(s->ports);
-	free(s->cluster_ips);
-	free(s->external_ips);
-	free(s->lb_vips);
-	free(s->source_ranges);
-	free(s->ns);
-	free(s->name);
-	free(s);
-}
-
-struct model_node *model_node_new(const char *name)
-{
-	struct model_node *n = calloc(1, sizeof(*n));
-
-	if (n == NULL)
-		abort();
-	n->name = strdup(name);
-	return n;
-}
-
-void model_node_free(struct model_node *n)
-{
-	free(n->name);
-	free(n->zone);
-	free(n->internal_ips);
-	free(n->external_ips);
-	free(n->pod_cidrs);
-	free(n);
-}
-
 /* --- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *addrs_json(const struct ip_addr *addrs, uint32_t n)
@@ -215,16 +161,6 @@ json_t *k8s_model_json(const struct model *m)
 }
 
 /* --- writers --------------------------------------------------------------------------------- */
-
-bool model_service_equal(const struct model_service *a, const struct model_service *b)
-{
-	json_t *x = service_json(a), *y = service_json(b);
-	bool equal = json_equal(x, y) != 0;
-
-	json_decref(x);
-	json_decref(y);
-	return equal;
-}
 
 static void note_services(struct model *m)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* A model that only remembers: it implements what Kubernetes sync needs of control/model.h, so
+/* A model that only remembers: it implements what Kubernetes sync needs of control/model.h (its
+ * objects are the real ones', model_objects.c), so
  * that the client can be tested alone. Single thread. */
 
 #pragma once
