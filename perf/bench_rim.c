@@ -136,6 +136,42 @@ static void pause_ms(uint32_t ms)
 	nanosleep(&ts, NULL);
 }
 
+static int worker_thread(void)
+{
+	static int found;
+	char path[64], comm[32];
+
+	for (int tid = getpid(); found == 0 && tid < getpid() + 256; tid++) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%d/comm", tid);
+		f = fopen(path, "r");
+		if (f == NULL)
+			continue;
+		if (fgets(comm, sizeof(comm), f) != NULL && strncmp(comm, "sluice-w0", 9) == 0)
+			found = tid;
+		fclose(f);
+	}
+	if (found == 0)
+		die("worker", "no thread sluice-w0");
+	return found;
+}
+
+/* CPU time of the worker's thread, in seconds. */
+static double worker_cpu(void)
+{
+	char path[64];
+	uint64_t ns;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", worker_thread());
+	f = fopen(path, "r");
+	if (f == NULL || fscanf(f, "%lu", &ns) != 1)
+		die(path, strerror(errno));
+	fclose(f);
+	return (double)ns / 1e9;
+}
+
 /* --- floor --------------------------------------------------------------------------------------
  */
 
@@ -159,7 +195,8 @@ static void swap_macs(struct worker *w, struct burst *b)
 static void floor_of(char **files)
 {
 	const uint32_t n = 10;
-	uint64_t packets, busy;
+	uint64_t packets, busy, all;
+	double cpu;
 
 	start(swap_macs, NULL);
 	for (uint16_t p = 0; p < 2; p++) {
@@ -174,6 +211,8 @@ static void floor_of(char **files)
 		add_vport((uint16_t)(p + 1), port);
 	}
 	pause_ms(200);
+	cpu = worker_cpu();
+	all = load(&counters()->received);
 	printf("{\"samples\": [");
 	for (uint32_t i = 0; i < n; i++) {
 		packets = load(&counters()->received);
@@ -183,7 +222,9 @@ static void floor_of(char **files)
 		busy = load(&counters()->busy_ticks) - busy;
 		printf("%s%.2f", i == 0 ? "" : ", ", (double)busy / (double)(packets + !packets));
 	}
-	printf("]}\n");
+	all = load(&counters()->received) - all;
+	cpu = worker_cpu() - cpu;
+	printf("], \"cpu_ticks\": %.2f}\n", cpu * (double)rte_get_tsc_hz() / (double)all);
 	/* Frames that came before their port had a vport are dropped; none behind that. */
 	if (load(&counters()->sent) + dropped() + 64 < load(&counters()->received))
 		die("floor", "not every frame was sent");
@@ -309,27 +350,6 @@ static void world(void)
 	pause_ms(50);
 	establish();
 	harness_order(0, 1u << 20);
-}
-
-static int worker_thread(void)
-{
-	static int found;
-	char path[64], comm[32];
-
-	for (int tid = getpid(); found == 0 && tid < getpid() + 256; tid++) {
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%d/comm", tid);
-		f = fopen(path, "r");
-		if (f == NULL)
-			continue;
-		if (fgets(comm, sizeof(comm), f) != NULL && strncmp(comm, "sluice-w0", 9) == 0)
-			found = tid;
-		fclose(f);
-	}
-	if (found == 0)
-		die("worker", "no thread sluice-w0");
-	return found;
 }
 
 /* --- latency ------------------------------------------------------------------------------------
@@ -516,21 +536,6 @@ static void latency(void)
 
 /* --- idle ---------------------------------------------------------------------------------------
  */
-
-/* CPU time of the worker's thread, in seconds. */
-static double worker_cpu(void)
-{
-	char path[64];
-	uint64_t ns;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", worker_thread());
-	f = fopen(path, "r");
-	if (f == NULL || fscanf(f, "%lu", &ns) != 1)
-		die(path, strerror(errno));
-	fclose(f);
-	return (double)ns / 1e9;
-}
 
 static uint64_t arrival;
 

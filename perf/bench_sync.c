@@ -329,17 +329,19 @@ static void print_events(uint32_t services)
 
 static void measure(const char *program, uint32_t services, uint32_t n_samples, uint32_t n_events)
 {
-	double seconds[64];
+	double seconds[64], cpu[64];
 
 	bench.services = services;
 	start_standin(program, services, bench.endpoints);
 	for (uint32_t i = 0; i < n_samples; i++) {
 		run_once(i + 1 == n_samples ? n_events : 0);
 		seconds[i] = bench.sync_seconds;
+		cpu[i] = bench.sync_cpu_seconds;
 		fprintf(stderr, "%u services: %.3f s\n", services, seconds[i]);
 	}
 	stop_standin();
 	print_samples("full sync", services, seconds, n_samples);
+	print_samples("CPU time of a full sync", services, cpu, n_samples);
 	print_events(services);
 }
 
@@ -412,6 +414,7 @@ int main(int argc, char **argv)
 			"[--samples 1..64] [--events N] [--memory]\n");
 		return 2;
 	}
+	bench.control = pthread_self();
 	signal(SIGPIPE, SIG_IGN);
 	log_set_sink(quiet, NULL);
 	strcpy(folder, "/tmp/sluice-perf-XXXXXX");

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,13 +19,14 @@ struct bench {
 	uint32_t services, endpoints, n_events;
 	char wire_path[100], server_path[100];
 	int done_fd;
+	pthread_t control;
 	const struct dataplane *dp;
 	struct reconciler *reconciler;
 	/* Writer: the wire. Readers: control's grace period. */
 	_Atomic uint32_t looks;
 	_Atomic bool looking;
 	/* Writer: the wire, read when it has ended. */
-	double sync_seconds;
+	double sync_seconds, sync_cpu_seconds;
 	double *event_us;
 	char failed[128];
 	/* Control's own. */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control/reconcile.h"
@@ -261,14 +263,27 @@ static bool all_there(void)
 /* --- a full sync --------------------------------------------------------------------------------
  */
 
+/* CPU time of the control thread. */
+static double control_cpu(void)
+{
+	struct timespec ts;
+	clockid_t id;
+
+	if (pthread_getcpuclockid(bench.control, &id) != 0 || clock_gettime(id, &ts) < 0)
+		bench_die("no CPU clock");
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
 static int full_sync(void)
 {
 	uint64_t end = bench_now_ns() + UINT64_C(1000000000) * DEADLINE_S, start;
+	double cpu;
 
 	while (relay(QUIET_MS) || !both_lists_held())
 		if (bench_now_ns() > end)
 			return -1;
 	holding = false;
+	cpu = control_cpu();
 	start = bench_now_ns();
 	while (!reconcile_ready(bench.reconciler)) {
 		bool left = false;
@@ -281,6 +296,7 @@ static int full_sync(void)
 			return -1;
 	}
 	bench.sync_seconds = (double)(bench_now_ns() - start) / 1e9;
+	bench.sync_cpu_seconds = control_cpu() - cpu;
 	for (uint32_t i = 0; i < n_links; i++)
 		link_free(&links[i]);
 	return all_there() ? 0 : -1;

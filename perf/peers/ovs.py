@@ -12,7 +12,8 @@ import subprocess
 import time
 
 import frames
-from subjects import Absent, CONTROL_CPU, DEADLINE, Failed, WORKER_CPU, mac, stop, until
+from subjects import (Absent, CONTROL_CPU, DEADLINE, Failed, Thread, WORKER_CPU, mac, stop,
+    ticks_per_second, until)
 
 PROGRAMS = ("/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk",)
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -38,7 +39,8 @@ RULES = {
 
 
 class Ovs:
-    def __init__(self, rung, folder, files, capture=None, smc=False):
+    def __init__(self, build, rung, folder, files, capture=None, smc=False):
+        self.hz = ticks_per_second(build)
         self.program = next((p for p in PROGRAMS if os.access(p, os.X_OK)), None)
         if self.program is None or shutil.which("ovsdb-server") is None:
             raise Absent("OVS-DPDK is not installed (Debian: openvswitch-switch-dpdk)")
@@ -81,8 +83,8 @@ class Ovs:
             f"other_config:dpdk-extra=--no-pci --in-memory --file-prefix=ovs{os.getpid()}",
             f"other_config:smc-enable={'true' if smc else 'false'}")
         self.processes.append(subprocess.Popen(["unshare", "--net", self.program,
-            f"unix:{f}/db.sock", f"--unixctl={f}/vswitchd.ctl"], env=self.env, stdout=self.log,
-            stderr=self.log))
+            f"unix:{f}/db.sock", f"--unixctl={f}/vswitchd.ctl", f"--pidfile={f}/vswitchd.pid"],
+            env=self.env, stdout=self.log, stderr=self.log))
         until(lambda: os.path.exists(f"{f}/vswitchd.ctl"), DEADLINE, "ovs-vswitchd")
 
     def add_ports(self, files, capture):
@@ -108,31 +110,29 @@ class Ovs:
         self.ofctl("del-flows")
         self.ofctl("add-flows", f"{self.folder}/rules")
 
-    def tsc_hz(self):
-        """Ticks a second of the clock that pmd-stats-show counts with."""
-        self.appctl("dpif-netdev/pmd-stats-clear")
-        begin = time.monotonic()
-        time.sleep(0.5)
-        text = self.appctl("dpif-netdev/pmd-stats-show").split("main thread")[0]
-        took = time.monotonic() - begin
-        spent = re.findall(r"(?:idle|processing) cycles: (\d+)", text)
-        return sum(map(int, spent)) / took
-
     def ticks(self, seconds):
-        """Ticks a packet of the polling thread, as it counts them itself."""
+        """Ticks a packet of the polling thread."""
         time.sleep(1.0)
-        before = self.ports()
+        thread = self.polling_thread()
         self.appctl("dpif-netdev/pmd-stats-clear")
+        before, cpu = self.ports(), thread.seconds()
         time.sleep(seconds)
+        after, cpu = self.ports(), thread.seconds() - cpu
         text = self.appctl("dpif-netdev/pmd-stats-show")
-        after = self.ports()
         found = re.search(r"avg cycles per packet: ([0-9.]+)", text)
         if not found:
             raise Failed("pmd-stats-show: " + text[-300:])
         received, sent = (after[k] - before[k] for k in ("rx_packets", "tx_packets"))
         if received <= 0 or abs(sent - received) > received * 0.02 + 5000:
             raise Failed(f"{received} packets received, {sent} sent")
-        return float(found.group(1))
+        return cpu * self.hz / received, float(found.group(1))
+
+    def polling_thread(self):
+        return Thread(int(self.appctl_pid()), "pmd-c")
+
+    def appctl_pid(self):
+        with open(f"{self.folder}/vswitchd.pid", encoding="utf-8") as f:
+            return f.read()
 
     def ports(self):
         """Packets in and out of the two ports, now (the database's figures are seconds old)."""

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The Sluice authors
 """sluiced and dpdk-testpmd on the virtual devices: two pcap ports that play a file for ever and drop
-what is sent to them. Each object is one fresh process; ticks() gives ticks a packet over an interval.
+what is sent to them. Each object is one fresh process; ticks() gives ticks a packet over an interval, by
+the CPU time of the polling thread, which does not count what other processes took from it, and by the
+subject's own account.
 
 Every subject polls on the last processor and has its other threads on the first."""
 
@@ -52,11 +54,47 @@ def stop(process, sig=signal.SIGTERM):
             process.wait()
 
 
+_hz = {}
+
+
+def ticks_per_second(build):
+    """Of the constant-rate counter, as a program of the build tells it."""
+    if build not in _hz:
+        done = subprocess.run([os.path.join(build, "perf/bench_pipeline"), "--rounds", "5"],
+            capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed("bench_pipeline: " + done.stderr.strip())
+        _hz[build] = json.loads(done.stdout)["ticks_per_second"]
+    return _hz[build]
+
+
+class Thread:
+    """A thread of a process by the beginning of its name, and the CPU time it had."""
+
+    def __init__(self, pid, name):
+        self.path = until(lambda: self.find(pid, name), DEADLINE, f"a thread {name} of {pid}")
+
+    @staticmethod
+    def find(pid, name):
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            try:
+                with open(f"/proc/{pid}/task/{tid}/comm", encoding="utf-8") as f:
+                    if f.read().startswith(name):
+                        return f"/proc/{pid}/task/{tid}/schedstat"
+            except FileNotFoundError:
+                pass
+        return None
+
+    def seconds(self):
+        with open(self.path, encoding="utf-8") as f:
+            return int(f.read().split()[0]) / 1e9
+
+
 class Testpmd:
     """The floor: what the devices and mbufs cost without a pipeline."""
 
-    def __init__(self, mode, folder, files, sink="pcap"):
-        self.program = shutil.which("dpdk-testpmd")
+    def __init__(self, build, mode, folder, files, sink="pcap"):
+        self.program, self.hz = shutil.which("dpdk-testpmd"), ticks_per_second(build)
         if self.program is None:
             raise Absent("dpdk-testpmd is not installed (Debian: dpdk-dev)")
         self.mode, self.files, self.folder, self.sink = mode, files, folder, sink
@@ -75,24 +113,26 @@ class Testpmd:
         with open(f"{self.folder}/testpmd.log", "w", encoding="utf-8") as log:
             p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=log, stderr=log)
             try:
+                thread = Thread(p.pid, ("rte-worker", "lcore-worker"))
                 time.sleep(1.0 + seconds)
+                spent = thread.seconds()
                 p.stdin.write(b"\n")
                 p.stdin.close()
                 p.wait(DEADLINE)
             except (subprocess.TimeoutExpired, BrokenPipeError):
-                raise Failed("testpmd did not end")
+                raise Failed("testpmd did not end") from None
             finally:
                 stop(p, signal.SIGKILL)
         with open(f"{self.folder}/testpmd.log", encoding="utf-8") as f:
             text = f.read()
-        found = re.search(r"CPU cycles/packet=([0-9.]+)", text)
-        if not found:
-            raise Failed("testpmd: " + text[-300:])
-        total = re.search(r"for all ports\D+RX-packets: (\d+)\s+RX-dropped: (\d+)"
+        own = re.search(r"CPU cycles/packet=([0-9.]+)", text)
+        total_ = re.search(r"for all ports\D+RX-packets: (\d+)\s+RX-dropped: (\d+)"
             r".*?TX-packets: (\d+)\s+TX-dropped: (\d+)", text, re.S)
-        if total and int(total.group(1)) != int(total.group(3)):
+        if not own or not total_:
+            raise Failed("testpmd: " + text[-300:])
+        if int(total_.group(1)) != int(total_.group(3)):
             raise Failed("testpmd did not forward every packet")
-        return float(found.group(1))
+        return spent * self.hz / int(total_.group(1)), float(own.group(1))
 
     def close(self):
         pass
@@ -115,7 +155,8 @@ class Hook:
             raise Absent(done.stdout.strip() or done.stderr.strip())
         if done.returncode != 0:
             raise Failed(done.stderr.strip()[-300:])
-        return float(json.loads(done.stdout.strip().splitlines()[-1])["ticks"])
+        ticks = float(json.loads(done.stdout.strip().splitlines()[-1])["ticks"])
+        return ticks, ticks
 
     def close(self):
         pass
@@ -141,8 +182,8 @@ class Rim:
             capture_output=True, text=True, timeout=DEADLINE, check=False)
         if done.returncode != 0:
             raise Failed(done.stderr.strip())
-        samples = sorted(json.loads(done.stdout)["samples"])
-        return samples[len(samples) // 2]
+        got = json.loads(done.stdout)
+        return got["cpu_ticks"], sorted(got["samples"])[len(got["samples"]) // 2]
 
     def close(self):
         pass
@@ -258,6 +299,7 @@ class Sluiced:
         if not os.access(program, os.X_OK):
             raise Absent(f"{program} is not built (-Ddataplane)")
         self.folder, self.process, self.standin = folder, None, None
+        self.hz = ticks_per_second(build)
         self.api = f"{folder}/sluiced.sock"
         self.standin = Standin(build, folder, *standin, manifest=manifest)
         self.config = f"""apiVersion: sluice/v1
@@ -275,10 +317,12 @@ vports:
         # the backend's frames have the wrong address for its vport.
         self.write_config(wrong_mac=replies_after > 0)
         self.log = open(f"{folder}/sluiced.log", "w", encoding="utf-8")
-        self.process = subprocess.Popen(["taskset", "-c", f"{CONTROL_CPU}-{WORKER_CPU}",
-            program, "--config", f"{folder}/sluiced.yaml"], stdout=self.log, stderr=self.log)
+        # Workers pin themselves; what is not pinned stays off their processors.
+        self.process = subprocess.Popen(["taskset", "-c", str(CONTROL_CPU), program, "--config",
+            f"{folder}/sluiced.yaml"], stdout=self.log, stderr=self.log)
         try:
             until(lambda: self.ready(0 if watch else services), DEADLINE, "sluiced's start")
+            self.workers = [Thread(self.process.pid, f"sluice-w{n}") for n in range(workers)]
             if replies_after:
                 self.let_replies_in(replies_after)
         except Failed as e:
@@ -326,12 +370,28 @@ vports:
     def metric(self, name):
         return total(self.metrics(), name)
 
+    def look(self):
+        """Metrics, and the CPU time of all workers."""
+        return self.metrics(), sum(w.seconds() for w in self.workers)
+
+    def between(self, before, after):
+        """Ticks a packet between two looks: by CPU time, and by the workers' own count of busy
+        ticks. Nothing may have been dropped."""
+        (m0, cpu0), (m1, cpu1) = before, after
+        lost = dropped(m0, m1)
+        if lost:
+            raise Failed(f"dropped: {lost}")
+        packets = total(m1, "worker_packets_total") - total(m0, "worker_packets_total")
+        if packets <= 0:
+            raise Failed("no packets")
+        busy = total(m1, "worker_cycles_total", 'state="busy"') - total(m0, "worker_cycles_total",
+            'state="busy"')
+        return (cpu1 - cpu0) * self.hz / packets, busy / packets
+
     def ticks(self, seconds):
-        """Ticks a packet; nothing may be dropped meanwhile."""
-        before = self.metrics()
+        before = self.look()
         time.sleep(seconds)
-        after = self.metrics()
-        return between(before, after)
+        return self.between(before, self.look())
 
     def close(self):
         stop(self.process)
@@ -346,17 +406,10 @@ def total(metrics, name, match=""):
         if k.partition("{")[0] == "sluice_" + name and match in k)
 
 
-def between(before, after, lossless=True):
-    """Ticks a packet of the busy loops between two scrapes."""
-    def rise(name, match=""):
-        return total(after, name, match) - total(before, name, match)
-    if lossless and rise("drops_total"):
-        reasons = {k: after[k] - before.get(k, 0) for k in after if k.startswith("sluice_drops_total")}
-        raise Failed("dropped: " + json.dumps({k: v for k, v in reasons.items() if v}))
-    packets = rise("worker_packets_total")
-    if packets <= 0:
-        raise Failed("no packets")
-    return rise("worker_cycles_total", 'state="busy"') / packets
+def dropped(before, after):
+    """Drops by reason between two scrapes."""
+    return {k.split('"')[1]: after[k] - before.get(k, 0) for k in after
+        if k.startswith("sluice_drops_total") and after[k] != before.get(k, 0)}
 
 
 def scratch():
