@@ -65,19 +65,6 @@ unsigned offload_shape_of(const struct offload_rule *r)
 	return shape;
 }
 
-void offload_shape_text(unsigned shape, char *out, uint32_t size)
-{
-	snprintf(out, size, "%s %s%s%s%s%s%s%s%s", shape & OFFLOAD_SHAPE_V6 ? "ipv6" : "ipv4",
-		shape & OFFLOAD_SHAPE_UDP ? "udp" : "tcp",
-		shape & OFFLOAD_SHAPE_VLAN ? " vlan" : "",
-		shape & OFFLOAD_SHAPE_DECAP ? " decap" : "",
-		shape & OFFLOAD_SHAPE_NAT_SRC ? " snat" : "",
-		shape & OFFLOAD_SHAPE_NAT_DST ? " dnat" : "",
-		shape & OFFLOAD_SHAPE_TTL ? " ttl" : "",
-		shape & OFFLOAD_SHAPE_ENCAP ? " encap" : "",
-		shape & OFFLOAD_SHAPE_MARK ? " partial" : " full");
-}
-
 static struct ip_addr sample_addr(unsigned shape, uint8_t last)
 {
 	static const uint8_t documentation[16] = {0x20, 0x01, 0x0d, 0xb8};
@@ -116,7 +103,8 @@ static void sample(unsigned shape, uint16_t port, uint16_t peer, struct offload_
 	r->match.src = sample_addr(shape, 1);
 	r->match.dst = sample_addr(shape, 2);
 	r->match.sport = r->match.dport = htons(9);
-	r->count = true;
+	/* Packets of a partial rule come to a worker, which counts them. */
+	r->count = !(shape & OFFLOAD_SHAPE_MARK);
 	if (shape & OFFLOAD_SHAPE_MARK) {
 		r->fate = OFFLOAD_FATE_MARK;
 		r->mark = 1;
@@ -260,7 +248,7 @@ static enum offload_failure try_rule(struct offload_caps *c, const struct offloa
 		note_refusal(a, rc, &err);
 		return failure;
 	}
-	counted = p->query(p->arg, handle, &count, &counting);
+	counted = rule->count ? p->query(p->arg, handle, &count, &counting) : 0;
 	for (int try = 0; try < REMOVE_TRIES && removed != 0; try++)
 		removed = p->remove(p->arg, handle, &err);
 	if (removed != 0) {
@@ -346,9 +334,10 @@ static void put_row(struct offload_caps *c, unsigned shape, const struct offload
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* Asks for one shape and enters the answer. 0, -ENODEV, or -EBUSY. */
+/* Asks for one shape and enters the answer. plain_works: what it shares with others is not to
+ * blame. 0, -ENODEV, or -EBUSY. */
 static int ask_shape(struct offload_caps *c, unsigned shape, uint16_t peer, uint32_t now_ms,
-	const struct offload_dialect *list, unsigned n)
+	const struct offload_dialect *list, unsigned n, bool plain_works)
 {
 	struct offload_caps_row row = {0};
 	struct offload_rule rule;
@@ -374,7 +363,8 @@ static int ask_shape(struct offload_caps *c, unsigned shape, uint16_t peer, uint
 		break;
 	case OFFLOAD_FAILURE_SHAPE:
 		row.support = OFFLOAD_UNSUPPORTED;
-		row.reason = (uint8_t)blame(c, shape, &rule, list, n);
+		row.reason = plain_works ? OFFLOAD_ShapeUnsupported
+					 : (uint8_t)blame(c, shape, &rule, list, n);
 		row.retry_ms = now_ms + RETRY_MS;
 		break;
 	default:
@@ -389,7 +379,20 @@ static int ask_shape(struct offload_caps *c, unsigned shape, uint16_t peer, uint
 
 /* --- the probe -------------------------------------------------------------------------------- */
 
-/* What a plain rule cannot do, no other of its family and protocol can. */
+/* A part that this shape consists of and that is not supported, or NULL. */
+static const struct offload_caps_row *missing_part(
+	const struct offload_caps *c, unsigned plain, unsigned more)
+{
+	if (c->row[plain].support != OFFLOAD_SUPPORTED)
+		return &c->row[plain];
+	for (unsigned bit = 1; bit < more; bit <<= 1)
+		if ((more & bit) && more != bit && c->row[plain | bit].support != OFFLOAD_SUPPORTED)
+			return &c->row[plain | bit];
+	return NULL;
+}
+
+/* What a plain rule cannot do, no other of its family and protocol can; what a part cannot, no
+ * combination. */
 static int probe_kind(struct offload_caps *c, unsigned kind, uint16_t peer, uint32_t now_ms)
 {
 	static const unsigned more[] = {
@@ -403,24 +406,25 @@ static int probe_kind(struct offload_caps *c, unsigned kind, uint16_t peer, uint
 	};
 	unsigned plain = kind | OFFLOAD_SHAPE_TTL, n;
 	struct offload_dialect list[CANDIDATES_MAX];
-	struct offload_caps_row row;
 	int rc;
 
 	n = ladder(plain, list);
-	rc = ask_shape(c, plain, peer, now_ms, list, n);
-	row = c->row[plain];
+	rc = ask_shape(c, plain, peer, now_ms, list, n, false);
 	for (unsigned i = 0; rc == 0 && i < sizeof(more) / sizeof(more[0]); i++) {
-		bool tunnel = (more[i] & (OFFLOAD_SHAPE_ENCAP | OFFLOAD_SHAPE_DECAP)) != 0;
+		const struct offload_caps_row *part = missing_part(c, plain, more[i]);
+		struct offload_caps_row row;
 
 		/* Tunnels once a family: they do not know what is inside. */
-		if (tunnel && (kind & OFFLOAD_SHAPE_UDP))
+		if ((more[i] & (OFFLOAD_SHAPE_ENCAP | OFFLOAD_SHAPE_DECAP)) &&
+			(kind & OFFLOAD_SHAPE_UDP))
 			continue;
-		if (row.support != OFFLOAD_SUPPORTED) {
+		if (part != NULL) {
+			row = *part;
 			put_row(c, plain | more[i], &row);
 			continue;
 		}
 		n = shortened(c, plain | more[i], list);
-		rc = ask_shape(c, plain | more[i], peer, now_ms, list, n);
+		rc = ask_shape(c, plain | more[i], peer, now_ms, list, n, true);
 	}
 	return rc;
 }
@@ -484,7 +488,8 @@ int offload_caps_probe(struct offload_caps *c, uint16_t peer, uint32_t now_ms)
 	rc = probe_nonsense(c);
 	for (unsigned kind = 0; rc == 0 && kind <= PROTO_BITS; kind++)
 		if (c->facts.mark_in_buffers)
-			rc = ask_shape(c, kind | OFFLOAD_SHAPE_MARK, peer, now_ms, &partial, 1);
+			rc = ask_shape(
+				c, kind | OFFLOAD_SHAPE_MARK, peer, now_ms, &partial, 1, false);
 	for (unsigned kind = 0; rc == 0 && peer != OFFLOAD_NO_PORT && kind <= PROTO_BITS; kind++)
 		rc = probe_kind(c, kind, peer, now_ms);
 	if (rc == 0 && peer != OFFLOAD_NO_PORT)
@@ -514,7 +519,7 @@ int offload_caps_find(struct offload_caps *c, const struct offload_rule *rule, u
 	if (due(row, now_ms)) {
 		c->validates_left = VALIDATES_MAX;
 		n = ladder(shape, list);
-		if (ask_shape(c, shape, rule->port, now_ms, list, n) == -ENODEV)
+		if (ask_shape(c, shape, rule->port, now_ms, list, n, false) == -ENODEV)
 			return OFFLOAD_PortGone;
 	}
 	switch (row->support) {

@@ -32,6 +32,7 @@ enum offload_shape {
 unsigned offload_shape_of(const struct offload_rule *rule);
 /* "ipv4 tcp dnat ttl full", for people. */
 void offload_shape_text(unsigned shape, char *out, uint32_t size);
+#define OFFLOAD_SHAPE_TEXT_MAX 64
 
 enum offload_support {
 	OFFLOAD_UNKNOWN, /* not asked yet */
@@ -49,6 +50,11 @@ struct offload_caps_row {
 	int error;         /* the driver's last refusal: -errno and its words */
 	struct offload_error refusal;
 };
+
+/* "ipv4 udp dnat ttl full  yes REPRESENTED_PORT SET SET_TTL", or no, why, and the driver's words.
+ * The length needed. */
+uint32_t offload_caps_row_text(const struct offload_caps_row *row, char *out, uint32_t size);
+#define OFFLOAD_ROW_TEXT_MAX 320
 
 struct offload_caps; /* of one port */
 

@@ -262,10 +262,12 @@ static int rte_remove(void *arg, struct offload_handle *handle, struct offload_e
 static int rte_query(void *arg, struct offload_handle *handle, struct offload_count *out,
 	struct offload_error *err)
 {
-	const struct rte_flow_action count = {.type = RTE_FLOW_ACTION_TYPE_COUNT};
+	/* Drivers walk the list to its end. */
+	const struct rte_flow_action count[] = {
+		{.type = RTE_FLOW_ACTION_TYPE_COUNT}, {.type = RTE_FLOW_ACTION_TYPE_END}};
 	struct rte_flow_query_count answer = {.reset = 0};
 	struct rte_flow_error error = {0};
-	int rc = rte_flow_query(handle->port, handle->flow, &count, &answer, &error);
+	int rc = rte_flow_query(handle->port, handle->flow, count, &answer, &error);
 
 	memset(err, 0, sizeof(*err));
 	if (rc != 0) {

@@ -326,7 +326,7 @@ LAB void act_ttl(struct rule *r, uint8_t ttl)
 	ACTION_OF(r, SET_TTL, (struct rte_flow_action_set_ttl){.ttl_value = ttl});
 }
 
-static struct rte_flow *rule_create(unsigned port, const struct rule *r)
+LAB struct rte_flow *rule_create(unsigned port, const struct rule *r)
 {
 	memset(&rule_error, 0, sizeof(rule_error));
 	rte_errno = 0;
