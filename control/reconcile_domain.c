@@ -160,23 +160,57 @@ static bool in_cidrs(const struct config_prefixes *cidrs, const struct ip_addr *
 	return !any;
 }
 
-static uint32_t node_port_addrs(const struct reconciler *r, struct ip_addr *out)
-{
-	uint32_t n = 0;
+struct addr_list {
+	uint32_t n;
+	struct ip_addr at[NODE_PORT_ADDRS_MAX];
+};
 
+static void addr_list_add(struct addr_list *l, const struct ip_addr *a)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		if (ip_equal(&l->at[i], a))
+			return;
+	if (l->n < NODE_PORT_ADDRS_MAX)
+		l->at[l->n++] = *a;
+}
+
+/* The node's own, and what else the host's interfaces have. */
+static void host_addrs(const struct reconciler *r, struct addr_list *out)
+{
+	for (uint32_t i = 0; i < r->node.n; i++)
+		addr_list_add(out, &r->node.at[i]);
+	for (uint32_t id = 1; id < VPORTS_MAX; id++) {
+		const struct applied_vport *v = r->vports[id];
+
+		if (!vport_present(v) || v->record.role != VPORT_HOST)
+			continue;
+		for (uint32_t i = 0; i < v->record.n_addrs; i++) {
+			const struct ip_prefix *p = &v->record.addrs[i];
+
+			if (p->len == (p->family == IP_V4 ? 32 : 128))
+				addr_list_add(out, &p->addr);
+		}
+	}
+}
+
+static void node_port_addrs(const struct reconciler *r, struct addr_list *out)
+{
+	struct addr_list all = {0};
+
+	out->n = 0;
 	if (r->cfg->services.node_port_primary) {
 		for (int f = 0; f < IP_FAMILIES; f++) {
 			struct ip_addr a = primary(r, (enum ip_family)f);
 
 			if (!ip_is_zero(&a))
-				out[n++] = a;
+				addr_list_add(out, &a);
 		}
-		return n;
+		return;
 	}
-	for (uint32_t i = 0; i < r->node.n; i++)
-		if (in_cidrs(&r->cfg->services.node_port_cidrs, &r->node.at[i]))
-			out[n++] = r->node.at[i];
-	return n;
+	host_addrs(r, &all);
+	for (uint32_t i = 0; i < all.n; i++)
+		if (in_cidrs(&r->cfg->services.node_port_cidrs, &all.at[i]))
+			addr_list_add(out, &all.at[i]);
 }
 
 static enum svc_detect_local detect_local(const struct config_services *s)
@@ -212,21 +246,21 @@ static uint32_t local_cidrs(const struct reconciler *r, const struct ip_prefix *
 static struct svc_domain *domain_new(
 	const struct reconciler *r, const struct prefixes *cidrs, size_t *size)
 {
-	struct ip_addr addrs[sizeof(r->node.at) / sizeof(r->node.at[0])];
-	uint32_t n = node_port_addrs(r, addrs);
 	const struct ip_prefix *local;
 	uint32_t n_local = local_cidrs(r, &local);
+	struct addr_list addrs;
 	struct ip_prefix *ranges;
 	struct svc_domain *d;
 	struct ip_addr *at;
 
-	*size = sizeof(*d) + (cidrs->n + n_local) * sizeof(*ranges) + n * sizeof(*at) + 16;
+	node_port_addrs(r, &addrs);
+	*size = sizeof(*d) + (cidrs->n + n_local) * sizeof(*ranges) + addrs.n * sizeof(*at) + 16;
 	d = calloc(1, *size);
 	if (d == NULL)
 		return NULL;
 	at = (struct ip_addr *)(((uintptr_t)(d + 1) + 15) & ~(uintptr_t)15);
-	ranges = (struct ip_prefix *)(at + n);
-	memcpy(at, addrs, n * sizeof(*at));
+	ranges = (struct ip_prefix *)(at + addrs.n);
+	memcpy(at, addrs.at, addrs.n * sizeof(*at));
 	if (cidrs->n != 0)
 		memcpy(ranges, cidrs->at, cidrs->n * sizeof(*ranges));
 	if (n_local != 0)
@@ -241,7 +275,7 @@ static struct svc_domain *domain_new(
 	d->backends = r->backends;
 	d->n_service_cidrs = cidrs->n;
 	d->service_cidrs = ranges;
-	d->n_node_port_addrs = n;
+	d->n_node_port_addrs = addrs.n;
 	d->node_port_addrs = at;
 	d->masquerade_all = r->cfg->snat.masquerade_all;
 	d->cluster_ip_outside = r->cfg->services.cluster_ip_outside;

@@ -131,6 +131,8 @@ struct route_set {
 
 #define SVC_ID_BUCKETS 16384
 #define VPORT_RETRY_MS 5000
+/* Addresses of the host that may have NodePorts: workers look through them. */
+#define NODE_PORT_ADDRS_MAX 64
 /* Until every port is open and the first state of the services is in force, or this long when it
  * does not come, no frame is taken in: half a state would answer "unreachable", and let replies of
  * services pass untranslated, which ends the connections of those who get them. */

@@ -211,7 +211,7 @@ void reconcile_vport_apply(struct reconciler *r, struct model_object *o)
 	struct applied_vport *v = o->applied;
 	char *device;
 
-	r->vports_dirty = r->routes_dirty = r->tunables_dirty = true;
+	r->vports_dirty = r->routes_dirty = r->tunables_dirty = r->domain_dirty = true;
 	if (o->desired != NULL && v != NULL) {
 		device = device_of(o->desired);
 		if (device == NULL) {
@@ -354,7 +354,7 @@ bool reconcile_publish_vports(struct reconciler *r)
 		v->starting |= v->phase == VPORT_OPEN;
 		phase_set(r, v, VPORT_RUNNING);
 		changed = true;
-		r->routes_dirty = r->tunables_dirty = true;
+		r->routes_dirty = r->tunables_dirty = r->domain_dirty = true;
 	}
 	/* Out of memory: the old table goes on with the old records, which then are never freed. */
 	if (changed && table_publish(r))

@@ -72,7 +72,8 @@ def sluice_config(config):
                        'peer-mac': '02:00:00:00:01:0%d' % (i + 1),
                        'addresses': [generate.LOCAL_PODS[f][i] for f in ('IPv4', 'IPv6')]})
     vports.append({'name': 'host', 'role': 'host', 'kind': 'null', 'peer-mac': '02:00:00:00:01:09',
-                   'addresses': sum(generate.NODE_ADDRS.values(), []) + HOST_VIPS})
+                   'addresses': config.host_addresses or [generate.NODE_ADDRS[f][0] for f in
+                                                          ('IPv4', 'IPv6')]})
     vports.append({'name': 'uplink', 'role': 'uplink', 'kind': 'null', 'mac': '02:00:00:00:00:09',
                    'addresses': [UPLINK[f][0] for f in UPLINK]})
     doc = {

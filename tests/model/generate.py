@@ -99,7 +99,8 @@ class World:
         node_ports = rng.choices(['primary', ['192.0.2.0/24'], ['192.0.2.12/32', '2001:db8:7::/48'],
                                   ['0.0.0.0/0', '::/0'], ['2001:db8:1::12/128']],
                                  [6, 1, 1, 1, 1])[0]
-        return oracle.Config(node=NODE, node_ports=node_ports,
+        return oracle.Config(node=NODE, node_ports=node_ports, host_addresses=sum(
+                                 NODE_ADDRS.values(), []) + [EXTERNAL[f][2] for f in EXTERNAL],
                              masquerade_all=rng.random() < 0.15,
                              detect_local=rng.choices(
                                  ['vport', 'node', ['10.244.0.0/16', 'fd00:10:244::/48'],

@@ -152,7 +152,8 @@ def flag(value, default):
 
 class Config:
     """node: own node name. node_ports: 'primary' or a list of CIDRs. detect_local: 'vport' (what
-    came from a pod's port), 'node' (the Node's podCIDRs) or a list of CIDRs."""
+    came from a pod's port), 'node' (the Node's podCIDRs) or a list of CIDRs. host_addresses: what
+    the host's interfaces have, whatever the Node object says."""
 
     def __init__(self, **kw):
         self.node = kw.get('node', 'node-a')
@@ -164,6 +165,7 @@ class Config:
         self.detect_local = kw.get('detect_local', 'vport')
         self.service_cidrs = kw.get('service_cidrs', [])
         self.node_addresses = kw.get('node_addresses', [])
+        self.host_addresses = kw.get('host_addresses', [])
 
 
 class Packet:
@@ -438,6 +440,8 @@ class State:
         mine = [a for a in self.node_addrs if a[0] == family]
         if self.config.node_ports == 'primary':
             return mine[:1]
+        mine += [a for a in map(parse_ip, self.config.host_addresses)
+                 if a[0] == family and a not in mine]
         cidrs = [parse_cidr(c) for c in self.config.node_ports]
         cidrs = [c for c in cidrs if c is not None and c[0] == family]
         if not cidrs:
