@@ -7,13 +7,14 @@
  *[--plain]
  *		[--nodeport] [--fragments] [--size BYTES[,BYTES]] [--zipf S] [--policy]
  *[--small-pages]
- *		[--new | --memory | --flood N | --workers 2]
+ *		[--new | --memory | --flood N | --siege | --workers 2]
  *
  * Prints one line of JSON: ticks a packet (a flow with --new) of every round's median burst,
  * their means, and those of the source alone. Every packet has to be forwarded and every checked
  * one has to be right, or there is no number. --memory: bytes of the table a flow when four places
  * in five are taken, with that many flows established. --flood N: established packets beside N
- * first packets each, as the part of their rate that they keep. --workers 2: how many times the
+ * first packets each, as the part of their rate that they keep; --siege: beside a queue of first
+ * packets that is never empty, whose own time counts. --workers 2: how many times the
  *rate of one worker two have. --policy: with a stage that looks at first packets and accepts them.
  *With
  * --new each packet is the first of a flow, flows live a fixed time and the sweep runs, so that as
@@ -282,9 +283,38 @@ static double flooded_round(uint32_t *at, uint64_t *strangers, uint64_t *lost)
 	return median(quiet, n) / median(flood, n);
 }
 
+/* Two queues that are never empty, one of established flows and one of strangers, as the rim polls
+ * them when the worker is behind: so many bursts of the first for one of the second. The ticks of
+ * such a turn, the strangers' included, against those of a turn without. */
+static double besieged_round(uint32_t *at, uint64_t *strangers, uint64_t *lost)
+{
+	static uint64_t siege[FLOOD_BURSTS], quiet[FLOOD_BURSTS];
+	struct core *c = &h.cores[0];
+	uint32_t n = FLOOD_BURSTS / FLOW_SIT_OUT;
+
+	c->w.admission.behind = true;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t t0;
+
+		siege[i] = quiet[i] = 0;
+		for (uint32_t k = 0; k < FLOW_SIT_OUT; k++) {
+			quiet[i] += established_burst(c, at, lost);
+			siege[i] += established_burst(c, at, lost);
+		}
+		harness_fill_strangers(c, (uint32_t)(*strangers % h.n_flows));
+		*strangers += BURST;
+		t0 = ticks();
+		measured(&c->w);
+		flow_sweep(h.dp->flows, 0, c->w.now_ms, &c->w.snap.tunables->timeouts);
+		siege[i] += ticks() - t0;
+		grace_passes();
+	}
+	return median(quiet, n) / median(siege, n);
+}
+
 /* What a flood of first packets, soon more than the table has room for, does to established flows.
  * *lost: packets that did not come out, or found their flow gone. */
-static int flooded(void)
+static int flooded(double (*round)(uint32_t *at, uint64_t *strangers, uint64_t *lost))
 {
 	uint64_t lost = 0, strangers = 0;
 	uint32_t at = 0;
@@ -295,7 +325,7 @@ static int flooded(void)
 	while (strangers < h.n_flows)
 		flooded_round(&at, &strangers, &lost);
 	for (uint32_t r = 0; r < rounds; r++)
-		samples[r] = flooded_round(&at, &strangers, &lost);
+		samples[r] = round(&at, &strangers, &lost);
 	if (lost == 0 && harness_wrong() == 0)
 		return 0;
 	fprintf(stderr, "%llu established packets lost or without their flow\n",
@@ -392,6 +422,7 @@ enum mode {
 	MODE_NEW,
 	MODE_MEMORY,
 	MODE_FLOOD,
+	MODE_SIEGE,
 	MODE_WORKERS,
 };
 
@@ -479,7 +510,9 @@ static int run_mode(enum mode mode)
 	case MODE_MEMORY:
 		return memory_per_flow();
 	case MODE_FLOOD:
-		return flooded();
+		return flooded(flooded_round);
+	case MODE_SIEGE:
+		return flooded(besieged_round);
 	case MODE_WORKERS:
 		return two_workers();
 	case MODE_ESTABLISHED:
@@ -508,6 +541,7 @@ int main(int argc, char **argv)
 		{"new", no_argument, NULL, 'n'},
 		{"memory", no_argument, NULL, 'm'},
 		{"flood", required_argument, NULL, 'd'},
+		{"siege", no_argument, NULL, 'G'},
 		{"workers", required_argument, NULL, 'w'},
 		{0},
 	};
@@ -576,6 +610,9 @@ int main(int argc, char **argv)
 		case 'd':
 			mode = MODE_FLOOD;
 			flood_bursts = number;
+			break;
+		case 'G':
+			mode = MODE_SIEGE;
 			break;
 		case 'w':
 			mode = MODE_WORKERS;

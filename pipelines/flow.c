@@ -187,13 +187,44 @@ static __attribute__((noinline)) bool flow_hit_rare(
 	return !flow_unsettled(w, b, i, f, m, dir);
 }
 
+/* Before a burst: a worker that keeps up takes every first packet. */
+static inline void admission_begin(struct admission *a)
+{
+	if (PACKET_LIKELY(!a->behind))
+		a->credit = FLOW_NEW_CREDIT * FLOW_NEW_PER_HITS;
+	else if (a->credit < FLOW_NEW_BURST_MIN * FLOW_NEW_PER_HITS)
+		a->credit = FLOW_NEW_BURST_MIN * FLOW_NEW_PER_HITS;
+}
+
+/* Behind a burst: packets of flows that exist earn room for first packets. */
+static inline void admission_end(struct admission *a, uint32_t hits)
+{
+	a->quiet = hits != 0 ? 0 : a->quiet + (a->quiet < FLOW_QUIET_BURSTS);
+	if (a->credit < FLOW_NEW_CREDIT * FLOW_NEW_PER_HITS)
+		a->credit += hits;
+}
+
+static inline bool admitted(struct admission *a)
+{
+	if (a->credit >= FLOW_NEW_PER_HITS) {
+		a->credit -= FLOW_NEW_PER_HITS;
+		return true;
+	}
+	return a->quiet == FLOW_QUIET_BURSTS || !a->behind;
+}
+
 /* What may start a flow. */
 static void flow_miss(struct worker *w, struct burst *b, lanes_t i, enum ip_family f)
 {
-	enum drop_reason fault = f == IP_V6 ? packet_address_fault6(&b->key6[i])
-					    : packet_address_fault4(&b->key4[i]);
 	uint8_t tcp = b->hdr[i].tcp_flags;
+	enum drop_reason fault;
 
+	if (!admitted(&w->admission)) {
+		lane_drop(b, i, DROP_NewFlowRefused);
+		return;
+	}
+	fault = f == IP_V6 ? packet_address_fault6(&b->key6[i])
+			   : packet_address_fault4(&b->key4[i]);
 	if (fault != DROP_REASONS) {
 		lane_drop(b, i, fault);
 		return;
@@ -348,10 +379,14 @@ void stage_flow(struct worker *w, struct burst *b)
 	lanes_t in = stage_take(w, STAGE_flow, &b->to.flow);
 	lanes_t v6 = in & b->v6, v4 = in & ~b->v6;
 
+	if (in == 0)
+		return;
+	admission_begin(&w->admission);
 	if (v4 != 0)
 		flow_family(w, b, v4, IP_V4);
 	if (v6 != 0)
 		flow_family(w, b, v6, IP_V6);
+	admission_end(&w->admission, lanes_count(in & b->to.rewrite));
 	if (__builtin_expect(w->offload != NULL, 0))
 		offload_sample(w, b, in & b->to.rewrite);
 }

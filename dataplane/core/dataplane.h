@@ -211,6 +211,13 @@ struct held_packet {
 	struct ip_addr target; /* who must answer */
 };
 
+/* Which first packets a worker that is behind still takes (pipelines/flow.c). */
+struct admission {
+	bool behind;     /* by the rim before each burst: its queue holds more than the burst */
+	uint32_t quiet;  /* bursts since one had a packet of a flow that exists */
+	uint32_t credit; /* first packets that may be taken, in parts of FLOW_NEW_PER_HITS */
+};
+
 /* Writers/Readers: its own thread; counters and heartbeat are read by others. */
 struct worker {
 	uint32_t id;
@@ -225,6 +232,7 @@ struct worker {
 	struct spsc *offload;
 	int32_t offload_credit; /* packets until the next nomination */
 	uint32_t random;        /* xorshift state, never 0 */
+	struct admission admission;
 	uint32_t reject_tokens;
 	uint32_t reject_refilled_ms;
 	uint32_t held_count;

@@ -138,11 +138,12 @@ struct rim_work {
 struct rim_worker {
 	struct worker w;
 	struct rim *rim;
-	const struct rim_view *view; /* of this loop */
-	uint32_t ports_up;           /* of this loop, a bit a port */
-	uint32_t tx_pending;         /* ports with something in tx[] */
-	struct spsc *mailbox;        /* of struct rim_work, from control */
-	uint64_t ms_tsc;             /* when now_ms became what it is */
+	const struct rim_view *view;   /* of this loop */
+	uint32_t ports_up;             /* of this loop, a bit a port */
+	uint32_t tx_pending;           /* ports with something in tx[] */
+	uint8_t sit_out[RIM_RXQS_MAX]; /* loops left, by queue */
+	struct spsc *mailbox;          /* of struct rim_work, from control */
+	uint64_t ms_tsc;               /* when now_ms became what it is */
 	uint32_t grace_ms;
 	uint32_t sweeps_due, sweep_rest;
 	uint32_t idle_polls;

@@ -118,9 +118,10 @@ static uint32_t fill_burst(
 	return lane;
 }
 
-static uint32_t receive_queue(struct rim_worker *rw, const struct rim_rxq *q)
+static uint32_t receive_queue(struct rim_worker *rw, const struct rim_rxq *q, uint8_t *sit_out)
 {
 	struct worker *w = &rw->w;
+	uint64_t refused = w->counters.drops[DROP_NewFlowRefused];
 	struct rte_mbuf *rx[BURST_MAX];
 	uint32_t n = rte_eth_rx_burst(q->eth, q->queue, rx, BURST_MAX);
 	uint32_t lanes;
@@ -136,7 +137,10 @@ static uint32_t receive_queue(struct rim_worker *rw, const struct rim_rxq *q)
 	w->burst.to = (struct burst_sets){.classify = ~UINT64_C(0) >> (BURST_MAX - lanes)};
 	w->burst.count = (uint16_t)lanes;
 	w->burst.resized = 0;
+	w->admission.behind = n == BURST_MAX;
 	rw->rim->cfg.run(w, &w->burst);
+	if (__builtin_expect(w->counters.drops[DROP_NewFlowRefused] != refused, 0))
+		*sit_out = FLOW_SIT_OUT;
 	return n;
 }
 
@@ -145,8 +149,12 @@ static uint32_t receive(struct rim_worker *rw)
 	const struct rim_view *v = rw->view;
 	uint32_t id = rw->w.id, n = 0;
 
-	for (uint32_t q = 0; q < v->n_rxq[id]; q++)
-		n += receive_queue(rw, &v->rxq[id][q]);
+	for (uint32_t q = 0; q < v->n_rxq[id]; q++) {
+		if (__builtin_expect(rw->sit_out[q] != 0, 0))
+			rw->sit_out[q]--;
+		else
+			n += receive_queue(rw, &v->rxq[id][q], &rw->sit_out[q]);
+	}
 	return n;
 }
 

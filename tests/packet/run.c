@@ -10,6 +10,7 @@
  *   event resolve|neighbour ADDR
  *   time MS                  the clock moves, then one loop (sweep, tick, grace)
  *   loop                     one loop
+ *   behind N|no              from now on the worker is behind, with room for N first packets
  *   flows N                  live flows, both families
  *   repeat N ... end         $i counts from 0 in packet ports and ids, as "$i" or "BASE+$i"
  *
@@ -294,6 +295,9 @@ static void step(struct run *r, char *line)
 		t->w->now_ms += (uint32_t)strtoul(rest, NULL, 10);
 		bench_loop(t);
 		bench_loop(t);
+	} else if (strncmp(line, "behind ", 7) == 0) {
+		t->w->admission.behind = strcmp(rest, "no") != 0;
+		t->w->admission.credit = (uint32_t)atoi(rest) * FLOW_NEW_PER_HITS;
 	} else if (strcmp(line, "loop") == 0) {
 		bench_loop(t);
 	} else if (strncmp(line, "flows ", 6) == 0) {
