@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,7 @@ struct sluiced {
 	int notice_fd;
 	struct event *notice_ready;
 	struct kube_proxy_watch *kube_proxy;
+	struct http_answers answers;
 	struct api *api;
 	const struct svc_domain *domain_told;
 	struct event *step, *neighbour_timer, *rim_timer, *api_ready, *term, *interrupt, *hangup;
@@ -194,6 +196,16 @@ static void sync_log(void *arg, int level, const char *event, const char *fmt, .
 		LOG_INFO(k8s, "sync", "what=%s %s", event, text);
 		break;
 	}
+}
+
+/* Any thread. */
+static uint64_t api_answers(void *arg, uint32_t method, uint32_t status)
+{
+	const struct sluiced *s = arg;
+
+	if (method >= HTTP_ANSWER_METHODS || status >= HTTP_STATUS_MAX)
+		return 0;
+	return atomic_load_explicit(&s->answers.by_status[method][status], memory_order_relaxed);
 }
 
 /* --- events of the control thread ---------------------------------------------------------------
@@ -442,7 +454,8 @@ static int start_kubernetes_events(struct sluiced *s)
 			.ca_file = k->ca_file,
 			.token_file = k->token_file,
 			.cert_file = k->client_cert_file,
-			.key_file = k->client_key_file},
+			.key_file = k->client_key_file,
+			.answers = &s->answers},
 		.node_name = s->cfg->node.name,
 		.next = next_event,
 		.arg = s,
@@ -468,6 +481,7 @@ static int start_sync(struct sluiced *s)
 	kc.cert_file = k->client_cert_file;
 	kc.key_file = k->client_key_file;
 	kc.node_name = s->cfg->node.name;
+	kc.answers = &s->answers;
 	kc.endpoints = k->endpoints == ENDPOINTS_SLICES ? K8S_ENDPOINTS_SLICES
 		: k->endpoints == ENDPOINTS_ENDPOINTS   ? K8S_ENDPOINTS_OBJECTS
 							: K8S_ENDPOINTS_AUTO;
@@ -494,6 +508,8 @@ static int start_api(struct sluiced *s)
 		.rim = s->rim,
 		.notices = s->notices,
 		.kube_proxy = s->kube_proxy,
+		.api_answers = s->sync != NULL ? api_answers : NULL,
+		.arg = s,
 	};
 	struct api_config ac = {
 		.node_name = s->cfg->node.name,

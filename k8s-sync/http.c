@@ -33,6 +33,7 @@ struct http_client {
 	char *socket, *url, *ca_file, *cert_file, *key_file;
 	struct http_token token;
 	uint32_t connect_timeout_ms, turn_budget_us;
+	struct http_answers *answers;
 	int depth; /* > 0: inside libcurl */
 	uint64_t turn_start_us;
 };
@@ -44,6 +45,7 @@ struct http_request {
 	struct curl_slist *header_list;
 	struct http_callbacks callbacks;
 	void *arg;
+	enum http_answer_method method;
 	struct http_headers headers;
 	char warning[256];
 	bool in_headers, coded;
@@ -111,6 +113,15 @@ static enum http_end classify(const struct http_request *r)
 	}
 }
 
+static void count(struct http_request *r, int status)
+{
+	struct http_answers *a = r->client->answers;
+
+	if (a != NULL && status >= 0 && status < HTTP_STATUS_MAX)
+		atomic_fetch_add_explicit(
+			&a->by_status[r->method][status], 1, memory_order_relaxed);
+}
+
 static void finish(struct http_request *r)
 {
 	struct http_callbacks callbacks = r->callbacks;
@@ -123,6 +134,8 @@ static void finish(struct http_request *r)
 			r->coded                      ? "the body has a content coding"
 				: r->error[0] != '\0' ? r->error
 						      : curl_easy_strerror(r->result));
+	if (r->in_headers)
+		count(r, 0);
 	request_free(r);
 	callbacks.end(arg, how, how == HTTP_END_CLEAN ? NULL : error);
 }
@@ -326,6 +339,7 @@ static void end_of_headers(struct http_request *r)
 	r->headers.retry_after = retry_after > 3600 ? 3600 : (int)retry_after;
 	r->headers.warning = r->warning[0] != '\0' ? r->warning : NULL;
 	r->in_headers = false;
+	count(r, (int)status);
 	r->callbacks.headers(r->arg, &r->headers);
 }
 
@@ -465,6 +479,8 @@ int http_send(struct http_client *client, const char *method, const char *target
 	r->callbacks = *callbacks;
 	r->arg = arg;
 	r->in_headers = true;
+	if (method != NULL)
+		r->method = strcmp(method, "POST") == 0 ? HTTP_ANSWER_POST : HTTP_ANSWER_PATCH;
 	r->next = client->requests;
 	r->prev = &client->requests;
 	if (r->next != NULL)
@@ -582,6 +598,7 @@ int http_client_new(
 	if (client == NULL)
 		return -ENOMEM;
 	client->base = base;
+	client->answers = config->answers;
 	rc = client_init(client, config);
 	if (rc != 0) {
 		http_client_free(client);

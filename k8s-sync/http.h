@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,21 @@ struct event_base;
 struct http_client;
 struct http_request;
 
+enum http_answer_method {
+	HTTP_ANSWER_GET,
+	HTTP_ANSWER_POST,
+	HTTP_ANSWER_PATCH,
+	HTTP_ANSWER_METHODS
+};
+
+#define HTTP_STATUS_MAX 600
+
+/* Requests by method and by the status of the answer; 0: none came. Writers: the thread of the
+ * clients that share it. Readers: any. */
+struct http_answers {
+	_Atomic uint64_t by_status[HTTP_ANSWER_METHODS][HTTP_STATUS_MAX];
+};
+
 struct http_config {
 	const char *socket;     /* path of a unix socket, or NULL */
 	const char *url;        /* "http[s]://host[:port][/prefix]" when there is no socket */
@@ -25,8 +41,9 @@ struct http_config {
 	const char *token_file; /* bearer token, read again when it changes; needs https */
 	const char *cert_file;  /* client certificate and key, PEM; may be NULL */
 	const char *key_file;
-	uint32_t connect_timeout_ms; /* 0: 10 s */
-	uint32_t turn_budget_us;     /* time for bodies in one turn of the loop; 0: 2 ms */
+	uint32_t connect_timeout_ms;  /* 0: 10 s */
+	uint32_t turn_budget_us;      /* time for bodies in one turn of the loop; 0: 2 ms */
+	struct http_answers *answers; /* counted there; may be NULL */
 };
 
 struct http_headers {
@@ -63,7 +80,7 @@ void http_client_free(struct http_client *client);
  * within. 0 or a negative errno (-EACCES, -ENOENT: the token file). */
 int http_get(struct http_client *client, const char *target, const struct http_callbacks *callbacks,
 	void *arg, struct http_request **out);
-/* The same with a method and a body, which is copied. */
+/* The same with POST or PATCH and a body, which is copied. */
 int http_send(struct http_client *client, const char *method, const char *target,
 	const char *content_type, const char *body, const struct http_callbacks *callbacks,
 	void *arg, struct http_request **out);

@@ -387,6 +387,7 @@ static int init_sync(
 	struct k8s_sync *sync, struct event_base *base, const struct k8s_config *config)
 {
 	struct http_config http = {
+		.answers = config->answers,
 		.socket = config->socket,
 		.url = config->url,
 		.ca_file = config->ca_file,

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "k8s-sync/http.h"
 #include "k8s-sync/reflector.h"
 
 struct event_base;
@@ -33,6 +34,7 @@ struct k8s_config {
 	enum k8s_endpoints_source endpoints;
 	const char *service_proxy_name; /* serve only services with this label value; may be NULL */
 	bool external_ips;              /* honour spec.externalIPs */
+	struct http_answers *answers;   /* counts requests; may be NULL */
 	struct k8s_timings timings;
 	struct k8s_env env; /* log and test hooks */
 };

@@ -38,6 +38,9 @@ struct api_deps {
 	struct kube_proxy_watch *kube_proxy; /* may be NULL */
 	/* Asks for more, or less, of /readyz; NULL: nothing. Any thread; the text is for people. */
 	bool (*ready)(void *arg, char *why, uint32_t size);
+	/* Requests to the API server by method (GET, POST, PATCH) and status, 0: no answer; NULL:
+	 * there is no API server. Any thread. */
+	uint64_t (*api_answers)(void *arg, uint32_t method, uint32_t status);
 	void *arg;
 };
 

@@ -119,30 +119,38 @@ static void put_build(struct metrics *m)
 		sample(m, "ready", checks[i].ok, "check", checks[i].name, NULL);
 }
 
+/* The names that every exporter has. */
+static void process_value(
+	struct metrics *m, const char *name, const char *type, const char *help, double value)
+{
+	evbuffer_add_printf(m->out,
+		"# HELP process_%s %s\n# TYPE process_%s %s\nprocess_%s %.15g\n", name, help, name,
+		type, name, value);
+}
+
 static void put_process(struct metrics *m)
 {
 	unsigned long long size = 0, resident = 0;
+	double page = (double)sysconf(_SC_PAGESIZE);
 	struct rusage ru;
 	FILE *f = fopen("/proc/self/statm", "re");
 
 	if (f != NULL) {
 		if (fscanf(f, "%llu %llu", &size, &resident) != 2)
-			resident = 0;
+			size = resident = 0;
 		fclose(f);
 	}
-	evbuffer_add_printf(m->out,
-		"# HELP process_resident_memory_bytes Resident memory size in bytes.\n"
-		"# TYPE process_resident_memory_bytes gauge\n"
-		"process_resident_memory_bytes %llu\n",
-		resident * (unsigned long long)sysconf(_SC_PAGESIZE));
-	if (getrusage(RUSAGE_SELF, &ru) < 0)
-		return;
-	evbuffer_add_printf(m->out,
-		"# HELP process_cpu_seconds_total User and system CPU time of all threads.\n"
-		"# TYPE process_cpu_seconds_total counter\n"
-		"process_cpu_seconds_total %.6f\n",
-		(double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
-			(double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
+	process_value(m, "resident_memory_bytes", "gauge", "Resident memory size in bytes.",
+		page * (double)resident);
+	process_value(m, "virtual_memory_bytes", "gauge", "Virtual memory size in bytes.",
+		page * (double)size);
+	process_value(m, "start_time_seconds", "gauge", "When it started, since the epoch.",
+		(double)m->api->started_ms / 1000);
+	if (getrusage(RUSAGE_SELF, &ru) == 0)
+		process_value(m, "cpu_seconds_total", "counter",
+			"User and system CPU time of all threads.",
+			(double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
+				(double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
 }
 
 /* --- ports and vports ------------------------------------------------------------------------ */

@@ -5,6 +5,7 @@
  * alerts that know them. Sluice's own have their table in control/api/README.md. API thread. */
 
 #include <event2/buffer.h>
+#include <stdio.h>
 
 #include "control/health/health_private.h"
 #include "control/reconcile.h"
@@ -133,6 +134,31 @@ static void put_syncs(const struct proxy_health *h, struct evbuffer *out)
 			(double)rs.sync_ns / 1e9);
 }
 
+/* As client-go counts them, for the dashboards that look at them. */
+static void put_requests(const struct proxy_health *h, struct evbuffer *out)
+{
+	static const char *const methods[] = {"GET", "POST", "PATCH"};
+	const struct api_deps *d = &h->api->deps;
+	char code[8];
+
+	if (d->api_answers == NULL)
+		return;
+	evbuffer_add_printf(out,
+		"# HELP rest_client_requests_total Requests to the API server by what came back.\n"
+		"# TYPE rest_client_requests_total counter\n");
+	for (uint32_t m = 0; m < 3; m++)
+		for (uint32_t status = 0; status < 600; status++) {
+			uint64_t n = d->api_answers(d->arg, m, status);
+
+			if (n == 0)
+				continue;
+			snprintf(code, sizeof(code), "%u", status);
+			evbuffer_add_printf(out,
+				"rest_client_requests_total{code=\"%s\",method=\"%s\"} %llu\n",
+				status == 0 ? "<error>" : code, methods[m], (unsigned long long)n);
+		}
+}
+
 void proxy_health_metrics(const struct proxy_health *h, struct evbuffer *out)
 {
 	if (!h->metrics)
@@ -147,4 +173,5 @@ void proxy_health_metrics(const struct proxy_health *h, struct evbuffer *out)
 	put_programming(h, out);
 	codes(out, "proxy_healthz_total", "Answers of /healthz.", h->healthz);
 	codes(out, "proxy_livez_total", "Answers of /livez.", h->livez);
+	put_requests(h, out);
 }

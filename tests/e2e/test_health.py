@@ -125,6 +125,7 @@ class Health(LabCase):
         self.lab.faults.delete("/_log")
         self.lab.start_sluiced(*self.CONFIG)
         self.eventually(lambda: "events_off" in self.lab.log("sluiced"), "the refusal in the log")
+        self.assertEqual(self.metric('rest_client_requests_total{code="403",method="POST"}'), 1)
         said, release = self.hold(
             PORT + 5, "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)")
         self.assertEqual(said, "held")
@@ -328,6 +329,7 @@ class Health(LabCase):
                         "the connections to be lost")
         self.assertEqual([self.status(10256, "/healthz"), self.status(10256, "/livez"),
                           self.status(PORT)], [200, 200, 200])
+        self.assertGreater(self.metric('rest_client_requests_total{code="<error>",method="GET"}'), 0)
 
     def present(self):
         for condition in self.lab.sluiced.get("/api/v1/overview")[1]["conditions"]:
@@ -448,6 +450,7 @@ class Health(LabCase):
         self.set_endpoints("pod-1")
         self.eventually(lambda: self.metric(none % "IPv4") == 0, "the local endpoint")
         self.assertEqual(self.metric("kubeproxy_sync_proxy_rules_service_changes_pending"), 0)
+        self.assertGreaterEqual(self.metric('rest_client_requests_total{code="200",method="GET"}'), 4)
         last, queued = (self.metric('kubeproxy_sync_proxy_rules_last%s_timestamp_seconds'
                                     '{ip_family="IPv4"}' % which) for which in ("", "_queued"))
         self.assertLess(abs(time.time() - last), 30)

@@ -26,6 +26,7 @@ struct test {
 };
 
 static struct test t;
+static struct http_answers answers;
 
 static bool next(void *arg, uint64_t after, struct k8s_event *out)
 {
@@ -84,6 +85,8 @@ static void begin(const struct k8s_step *steps, size_t n)
 	t.server = k8s_server_new(t.base, t.socket);
 	k8s_server_script(t.server, steps, n);
 	config.http.socket = t.socket;
+	config.http.answers = &answers;
+	memset(&answers, 0, sizeof(answers));
 	REQUIRE_EQ(k8s_events_new(t.base, &config, &t.events), 0);
 }
 
@@ -242,6 +245,7 @@ static void a_403_ends_it_with_one_line(void)
 	happened(3, "Node", "", "node-1", 1);
 	run(1);
 	CHECK_STR(t.logs, "events_off ");
+	CHECK_EQ(answers.by_status[HTTP_ANSWER_POST][403], 1);
 	end();
 }
 
@@ -265,6 +269,11 @@ static void trouble_is_waited_out(void)
 	happened(2, "Node", "", "node-1", 1);
 	run(7);
 	CHECK(strstr(t.waits, "backoff:8000 backoff:1000 ") != NULL);
+	CHECK_EQ(answers.by_status[HTTP_ANSWER_POST][201], 2);
+	CHECK_EQ(answers.by_status[HTTP_ANSWER_POST][500], 1);
+	/* Cut off behind the status: that came. */
+	CHECK_EQ(answers.by_status[HTTP_ANSWER_POST][200], 1);
+	CHECK_EQ(answers.by_status[HTTP_ANSWER_POST][0], 0);
 	end();
 }
 
