@@ -341,6 +341,33 @@ static void a_changed_vport_is_opened_anew_only_if_it_must(void)
 	fixture_fini(&f);
 }
 
+/* A prefix routed to a pod: with its MAC configured there is nobody to ask for. */
+static void a_peer_with_a_mac_is_the_router_of_its_prefixes(void)
+{
+	struct model_vport *v;
+	struct fixture f;
+
+	start(&f, lab);
+	for (int known = 0; known < 2; known++) {
+		v = model_vport_new("pod");
+		v->owner = OWNER_CONFIG;
+		v->role = VPORT_POD;
+		v->has_peer_mac = known == 1;
+		v->peer_mac[5] = 9;
+		v->addrs = calloc(1, sizeof(*v->addrs));
+		v->addrs[v->n_addrs++] = P("10.99.0.0/16");
+		v->own_port = model_port_new("pod");
+		v->own_port->kind = PORT_TAP;
+		v->own_port->promiscuous = true;
+		CHECK_EQ(model_vport_set(f.m, v), 0);
+		fixture_settle(&f);
+		CHECK_EQ(route_kind(&f, "10.99.1.2"), known ? NEXT_HOP_FORWARD : NEXT_HOP_GLEAN);
+	}
+	CHECK_EQ(hop_to(&f, "10.99.1.2")->l2[5], 9);
+	CHECK_EQ(hop_to(&f, "10.99.200.1")->id, hop_to(&f, "10.99.1.2")->id);
+	fixture_fini(&f);
+}
+
 static void equal_routes_keep_the_generation(void)
 {
 	const struct route_domain *a, *b;
@@ -445,5 +472,6 @@ TEST_SUITE("reconcile_route", CASE(vports_are_opened_published_and_started),
 	CASE(a_route_that_cannot_be_is_told), CASE(a_vport_that_cannot_be_opened_is_tried_again),
 	CASE(slow_ports_are_opened_over_several_steps), CASE(a_removed_vport_goes_in_order),
 	CASE(a_changed_vport_is_opened_anew_only_if_it_must),
+	CASE(a_peer_with_a_mac_is_the_router_of_its_prefixes),
 	CASE(equal_routes_keep_the_generation), CASE(a_neighbour_on_the_link_becomes_a_host_route),
 	CASE(routes_are_listed_in_pages), CASE(uplinks_announce_what_is_owned))
