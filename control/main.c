@@ -506,6 +506,7 @@ static int start_api(struct sluiced *s)
 		.reconciler = s->reconciler,
 		.neighbours = s->neighbours,
 		.rim = s->rim,
+		.offload = hardware_offload(s->hardware),
 		.notices = s->notices,
 		.kube_proxy = s->kube_proxy,
 		.api_answers = s->sync != NULL ? api_answers : NULL,

@@ -28,12 +28,15 @@ struct reconciler;
 struct rim;
 
 /* All of it outlives the API. */
+struct offload;
+
 struct api_deps {
 	struct model *model;
 	struct dataplane *dp;
 	struct reconciler *reconciler;
 	struct neighbours *neighbours;
 	struct rim *rim;
+	struct offload *offload; /* NULL: nothing is offloaded */
 	struct notices *notices;
 	struct kube_proxy_watch *kube_proxy; /* may be NULL */
 	/* Asks for more, or less, of /readyz; NULL: nothing. Any thread; the text is for people. */

@@ -11,6 +11,7 @@
 
 #include "control/api/cursor.h"
 #include "control/api/flow_filter.h"
+#include "core/offload.h"
 
 const char *const flow_field_names[FLOW_FIELDS + 1] = {
 	[FLOW_FIELD_IP] = "ip",
@@ -31,6 +32,8 @@ const char *const flow_field_names[FLOW_FIELDS + 1] = {
 	[FLOW_FIELD_IN_PORT] = "inPort",
 	[FLOW_FIELD_MIN_AGE] = "minAgeSeconds",
 	[FLOW_FIELD_MIN_IDLE] = "minIdleSeconds",
+	[FLOW_FIELD_OFFLOAD] = "offload",
+	[FLOW_FIELD_REASON] = "reason",
 };
 
 /* --- parsing --------------------------------------------------------------------------------- */
@@ -157,6 +160,7 @@ static int parse_state(const char *text, struct flow_term *t)
 
 static const char *const nat_names[] = {"None", "Dnat", "Snat", "Full"};
 static const char *const family_names[] = {"IPv4", "IPv6"};
+static const char *const place_names[] = {"hardware", "software"};
 static const char *const truth_names[] = {"false", "true"};
 
 static int parse_value(const char *text, struct flow_term *t)
@@ -185,6 +189,10 @@ static int parse_value(const char *text, struct flow_term *t)
 		return parse_state(text, t);
 	case FLOW_FIELD_NAT:
 		return parse_choice(text, nat_names, 4, t);
+	case FLOW_FIELD_OFFLOAD:
+		return parse_choice(text, place_names, 2, t);
+	case FLOW_FIELD_REASON:
+		return parse_choice(text, offload_reason_names, OFFLOAD_REASONS, t);
 	case FLOW_FIELD_UNREPLIED:
 		return parse_choice(text, truth_names, 2, t);
 	case FLOW_FIELD_WORKER:
@@ -223,6 +231,10 @@ static const char *what_is_wanted(enum flow_field f)
 		return "New, Replied, Established, Fin, Closing or Reset";
 	case FLOW_FIELD_NAT:
 		return "None, Dnat, Snat or Full";
+	case FLOW_FIELD_OFFLOAD:
+		return "hardware or software";
+	case FLOW_FIELD_REASON:
+		return "a reason of /api/v1/offload/rejections";
 	case FLOW_FIELD_UNREPLIED:
 		return "true or false";
 	case FLOW_FIELD_WORKER:
@@ -321,6 +333,18 @@ static bool namespace_fits(const char *want, const char *have)
 	return have != NULL && strncmp(want, have, n) == 0 && have[n] == '/';
 }
 
+/* Hardware: one direction at least. */
+static bool offload_fits(const struct flow_filter *f, const struct flow_term *t,
+	const struct flow_view *v, uint32_t now_ms)
+{
+	uint8_t why[2] = {0, 0};
+	unsigned in = f->offload != NULL ? f->offload(f->arg, v, now_ms, why) : 0;
+
+	if (t->field == FLOW_FIELD_OFFLOAD)
+		return (in != 0) == (t->low == 0);
+	return t->low != 0 && (why[0] == t->low || why[1] == t->low);
+}
+
 static bool term_match(const struct flow_filter *f, const struct flow_term *t,
 	const struct flow_view *v, uint32_t now_ms)
 {
@@ -371,6 +395,9 @@ static bool term_match(const struct flow_filter *f, const struct flow_term *t,
 			return false;
 		name = f->vport_name(f->arg, v->cold.in_vport[DIR_FORWARD]);
 		return name != NULL && strcmp(name, t->text) == 0;
+	case FLOW_FIELD_OFFLOAD:
+	case FLOW_FIELD_REASON:
+		return offload_fits(f, t, v, now_ms);
 	case FLOW_FIELD_MIN_AGE:
 		return (now_ms - v->cold.created_ms) / 1000 >= t->low;
 	case FLOW_FIELD_MIN_IDLE:

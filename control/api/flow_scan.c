@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "control/api/flow_scan.h"
+#include "control/api/offload.h"
 #include "control/reconcile.h"
 #include "io/rim.h"
+#include "offload/offload.h"
 
 /* A page ends behind so many entries or so much time, found or not, with a cursor to go on. */
 #define FLOW_SCAN_ENTRIES 1000000
@@ -106,6 +108,20 @@ enum scan_result flow_scan_next(
 	return SCAN_END;
 }
 
+static unsigned offload_places(
+	void *arg, const struct flow_view *v, uint32_t now_ms, uint8_t why[2])
+{
+	struct offload_flow flow;
+	unsigned in = 0;
+
+	api_offload_flow(arg, v, now_ms, &flow);
+	for (int d = 0; d < 2; d++) {
+		why[d] = (uint8_t)flow.leg[d].reason;
+		in |= (unsigned)api_offload_in_hardware(&flow.leg[d]) << d;
+	}
+	return in;
+}
+
 bool flow_scan_init(struct flow_scan *s, struct http_request *req)
 {
 	struct query_error err;
@@ -119,6 +135,7 @@ bool flow_scan_init(struct flow_scan *s, struct http_request *req)
 	}
 	s->filter.service_name = flow_service_name;
 	s->filter.vport_name = vport_name;
+	s->filter.offload = offload_places;
 	s->filter.arg = s->api;
 	return true;
 }

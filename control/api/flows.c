@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "control/api/flow_scan.h"
+#include "control/api/offload.h"
 #include "io/rim.h"
 
 #define FLOW_LIMIT_DEFAULT 500
@@ -84,6 +85,7 @@ static void write_flow(struct api *a, struct jw *w, const struct flow_view *v, u
 	jw_string(w, "in", api_vport_name(a, v->cold.in_vport[DIR_FORWARD]));
 	jw_string(w, "out", api_vport_name(a, v->cold.in_vport[DIR_REPLY]));
 	jw_object_end(w);
+	api_offload_write_flow(a, w, v, now_ms);
 	jw_int(w, "zone", v->key[DIR_FORWARD].zone);
 	jw_int(w, "worker", v->worker);
 	jw_int(w, "idleSeconds", idle / 1000);

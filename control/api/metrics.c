@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "control/api/api_internal.h"
+#include "control/api/offload.h"
 #include "control/health/health.h"
 #include "control/health/kube_proxy.h"
 #include "control/neighbours.h"
@@ -563,6 +564,7 @@ void api_get_metrics(struct http_request *req)
 	put_sources(&m);
 	put_api(&m);
 	put_process(&m);
+	api_offload_metrics(m.api, m.out);
 	proxy_health_metrics(m.api->proxy_health, m.out);
 	http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", m.out);
 	evbuffer_free(m.out);

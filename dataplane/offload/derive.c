@@ -21,8 +21,7 @@ static const struct vport *vport_at(const struct vport_table *t, uint16_t id)
 	return id < VPORTS_MAX ? t->at[id] : NULL;
 }
 
-/* What of the flow itself forbids it. */
-static int flow_allows(
+int offload_flow_allows(
 	const struct offload_limits *limits, uint32_t now_ms, const struct flow_view *v)
 {
 	const struct flow_key6 *k = &v->key[DIR_FORWARD];
@@ -144,7 +143,7 @@ int offload_derive(const struct dataplane *dp, const struct offload_ports *ports
 	const struct vport *in = vport_at(vports, seen->vport), *to;
 	struct ip_addr src = key_addr(v->key[dir].src), dst = key_addr(v->key[!dir].src);
 	const struct next_hop *nh;
-	int reason = flow_allows(limits, now_ms, v);
+	int reason = offload_flow_allows(limits, now_ms, v);
 
 	if (reason == 0)
 		reason = port_of(ports, in);

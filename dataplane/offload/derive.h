@@ -49,6 +49,10 @@ int offload_derive(const struct dataplane *dp, const struct offload_ports *ports
 	enum lane_dir dir, const struct offload_seen *seen, struct offload_rule *out,
 	struct offload_path *path);
 
+/* What of the flow itself forbids it, whatever the ports can; 0: nothing. Any thread. */
+int offload_flow_allows(
+	const struct offload_limits *limits, uint32_t now_ms, const struct flow_view *v);
+
 /* Equal rules have equal fingerprints; others share one with a chance of 2^-64. The record was
  * all zero before it was filled. */
 uint64_t offload_fingerprint(const struct offload_rule *rule);

@@ -286,8 +286,22 @@ static void read_counters(struct offload_engine *e, const struct nominee *n, uin
 	out->polled_us = polled;
 }
 
+/* Of a flow that nobody has tried to offload. */
+static enum offload_reason plain_reason(
+	struct offload *o, const struct flow_view *v, uint32_t now_ms)
+{
+	struct offload_limits limits;
+	int why;
+
+	if (o == NULL || o->e->env.provider == NULL || !o->e->cfg.enabled)
+		return OFFLOAD_Disabled;
+	limits.min_age_ms = o->e->cfg.min_age_ms;
+	why = offload_flow_allows(&limits, now_ms, v);
+	return why != 0 ? (enum offload_reason)why : OFFLOAD_TooSlow;
+}
+
 void offload_flow_read(struct offload *o, enum ip_family f, uint32_t entry, uint32_t generation,
-	const struct flow_view *view, struct offload_flow *out)
+	const struct flow_view *view, uint32_t now_ms, struct offload_flow *out)
 {
 	uint32_t id = choice_id(f, entry);
 	const struct nominee *n = o != NULL ? choice_at(o->e->choice, id) : NULL;
@@ -303,6 +317,8 @@ void offload_flow_read(struct offload *o, enum ip_family f, uint32_t entry, uint
 		leg->state = offload_word_state(word);
 		leg->reason = offload_word_reason(word);
 		leg->since_ms = offload_word_since(word);
+		if (leg->state == OFFLOAD_SOFTWARE && leg->reason == OFFLOAD_REASON_NONE)
+			leg->reason = plain_reason(o, view, now_ms);
 		if (leg->state == OFFLOAD_SOFTWARE && state == NOMINEE_WAITING) {
 			leg->state = OFFLOAD_QUEUED;
 			leg->reason = OFFLOAD_Budget;

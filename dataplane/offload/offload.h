@@ -139,9 +139,9 @@ int offload_event_fd(const struct offload *o);
  */
 
 void offload_stats_read(struct offload *o, struct offload_stats *out);
-/* By id; the words alone when hardware knows nothing of it. */
+/* What is known of a flow that was just read. o may be NULL. */
 void offload_flow_read(struct offload *o, enum ip_family f, uint32_t entry, uint32_t generation,
-	const struct flow_view *view, struct offload_flow *out);
+	const struct flow_view *view, uint32_t now_ms, struct offload_flow *out);
 /* Rows of that port's matrix (see caps.h); how many there are. */
 uint32_t offload_caps_read(
 	struct offload *o, uint16_t index, struct offload_caps_row *out, uint32_t n);

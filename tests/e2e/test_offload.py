@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The Sluice authors
+"""Flows in hardware, end to end: sluiced on the emulated NIC (tests/net_emu), whose ports are wired
+to the lab's interfaces, between the kernels of clients and pods.
+
+What workers no longer see, the NIC's e-switch forwards; what ends in software ends there too; what
+the configuration takes away is out of the NIC when it is acknowledged. Results are emulated.
+"""
+
+import json
+import os
+import time
+
+from e2e import LabCase, main
+from labkit import LOCAL, LabError, ROOT, iface
+
+PLUGIN = "tests/net_emu/librte_net_emu.so"
+ECHO, ECHO6 = "10.96.0.13", "fd00:10:96::13"
+NODES = ("client-1", "client-2", "pod-1", "pod-2", "pod-3")  # on the NIC
+
+
+def plugin():
+    build = os.environ.get("SLUICE_BIN_BUILD", os.path.join(ROOT, "build/release"))
+    return os.path.join(build, PLUGIN)
+
+
+class Offload(LabCase):
+    PREFIX = "eo"
+    # Packets of a pod that left its node are not this test's; the uplink stays on its veth.
+
+    @classmethod
+    def start(cls):
+        lab = cls.lab
+        wires = ["--vdev=net_af_packet%d,iface=%s" % (i + 100, iface(node))
+                 for i, node in enumerate(NODES)]
+        nic = "--vdev=net_emu0,representor=vf[0-%d],profile=mlx5-sws,stale_ms=0,control=%s,wire0=none" % (
+            len(NODES) - 1, lab.path("nic.sock"))
+        for i in range(len(NODES)):
+            nic += ",wire%d=net_af_packet%d" % (i + 1, i + 100)
+        vports = []
+        for node, (v4, v6, number) in LOCAL.items():
+            vport = lab.vport(node, v4, v6, number)
+            if node in NODES:
+                vport.update(kind="ethdev", device="net_emu0_vf%d" % NODES.index(node))
+                del vport["iface"]
+            vports.append(vport)
+        vports.append({"name": "uplink", "role": "uplink", "kind": "af_packet", "iface": "up0",
+                       "addresses": ["192.0.2.10/24", "2001:db8:1::10/64"],
+                       "mac": "02:51:00:00:00:01", "mtu": 1500})
+        # The NIC itself: the proxy that takes the representors' rules.
+        ports = [{"name": "nic", "kind": "ethdev", "device": "net_emu0"}]
+        overrides = ["vports=" + json.dumps(vports), "ports=" + json.dumps(ports),
+                     "memory.eal-args=" + json.dumps(["-d", "/mnt/librte_net_emu.so", *wires, nic])]
+        binary = lab.binary
+
+        def wrapped(name):
+            return binary(name)
+        lab.binary = wrapped
+        enter = lab.enter
+
+        def spawn(node, name, args, real=lab.spawn):
+            if name == "sluiced":
+                args = [os.path.join(ROOT, "tests/net_emu/with-plugin"), plugin()] + args
+            return real(node, name, args)
+        lab.spawn = spawn
+        lab.enter = enter
+        lab.start_sluiced(*overrides)
+
+    # --- what is seen from outside ---------------------------------------------------------
+
+    def offload(self):
+        status, answer = self.lab.sluiced.get("/api/v1/offload")
+        self.assertEqual(status, 200, answer)
+        return answer
+
+    def flows(self, query):
+        return self.lab.items("/api/v1/flows?" + query)
+
+    def in_hardware(self, query):
+        """The flow of that query when both of its directions are in hardware."""
+        found = [f for f in self.flows(query + "&offload=hardware")
+                 if all(f["offload"][d]["in"] == "hardware" for d in ("forward", "reply"))]
+        return found[0] if found else None
+
+    def received(self):
+        return self.lab.counters()["received"]
+
+    def nic(self, command):
+        import socket
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(self.lab.path("nic.sock"))
+            sock.sendall((command + "\n").encode())
+            text = b""
+            while not (text.endswith(b"ok\n") or b"error" in text):
+                piece = sock.recv(65536)
+                if not piece:
+                    break
+                text += piece
+        return text.decode()
+
+    def rules(self):
+        return [line for line in self.nic("rules").splitlines() if line and line != "ok"]
+
+    def test_1_ports_can(self):
+        ports = {p["name"]: p for p in self.offload()["items"]}
+        for node in NODES:
+            self.assertEqual(ports[node]["state"], "Ready", ports[node])
+            self.assertTrue(any(row["support"] == "Supported" for row in ports[node]["matrix"]))
+
+    def bypassed(self, addr):
+        """A UDP elephant through a ClusterIP: its packets leave the workers, and it keeps going."""
+        client = self.lab.start_client("client-1", "udp", addr, 9000, seconds=12, pause=0.0005)
+        query = "proto=UDP&dst=" + addr
+        self.eventually(lambda: self.in_hardware(query), "the flow in hardware", 8)
+        flow = self.in_hardware(query)
+        first = int(flow["offload"]["forward"]["hwPackets"])
+        before = self.received()
+        time.sleep(2)
+        seen = self.received() - before
+        self.eventually(lambda: int(self.in_hardware(query)["offload"]["forward"]["hwPackets"])
+                        > first + 200, "hwPackets to grow", 12)
+        result = self.lab.result(client)
+        self.assertEqual(result["failed"], 0, result)
+        self.assertGreater(result["done"], 1000)
+        # What else the lab says meanwhile: neighbours and the like.
+        self.assertLess(seen, 50, "workers still see the flow's packets")
+
+    def test_2_udp_elephant_bypasses_workers(self):
+        for addr in (ECHO, ECHO6):
+            with self.subTest(addr):
+                self.bypassed(addr)
+
+
+if __name__ == "__main__":
+    main()
