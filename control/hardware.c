@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "control/hardware.h"
@@ -176,21 +175,6 @@ void hardware_configure(struct hardware *h, const struct config *cfg)
 	offload_configure(h->offload, &h->cfg);
 }
 
-/* Workers sample only where there is a port that may profit. */
-static bool any_ready(struct hardware *h)
-{
-	struct offload_stats *s = malloc(sizeof(*s));
-	bool ready = false;
-
-	if (s == NULL)
-		return true;
-	offload_stats_read(h->offload, s);
-	for (uint32_t i = 0; i < s->n_ports; i++)
-		ready |= strcmp(s->port[i].state, "Ready") == 0;
-	free(s);
-	return ready;
-}
-
 void hardware_port_added(struct hardware *h, uint16_t index)
 {
 	struct rim_port_info info[RIM_PORTS_MAX];
@@ -202,8 +186,8 @@ void hardware_port_added(struct hardware *h, uint16_t index)
 	for (uint32_t i = 0; i < n && i < RIM_PORTS_MAX; i++)
 		if (info[i].index == index &&
 			(info[i].kind == RIM_PORT_PCI || info[i].kind == RIM_PORT_ETHDEV)) {
-			offload_port_add(h->offload, index, info[i].ethdev);
-			if (any_ready(h))
+			/* Workers sample only where there is a port that may profit. */
+			if (offload_port_add(h->offload, index, info[i].ethdev))
 				set_rings(h, true);
 		}
 }

@@ -40,6 +40,7 @@ struct offload {
 	bool woken;
 	enum command command;
 	uint16_t index, ethdev;
+	bool ready; /* the port just added */
 	struct offload_config cfg;
 };
 
@@ -52,6 +53,7 @@ static void run_command(struct offload *o)
 	case COMMAND_ADD:
 		if (ports_add(o->e, o->index, o->ethdev) < 0 && o->e->env.alarm != NULL)
 			o->e->env.alarm(o->e->env.arg, "port_refused", "see=offload");
+		o->ready = o->index < OFFLOAD_PORTS_MAX && o->e->port[o->index].state == PORT_READY;
 		break;
 	case COMMAND_REMOVE:
 		ports_remove(o->e, o->index);
@@ -209,11 +211,12 @@ struct spsc *offload_ring(struct offload *o, uint32_t worker)
 	return worker < WORKERS_MAX ? o->e->ring[worker] : NULL;
 }
 
-void offload_port_add(struct offload *o, uint16_t index, uint16_t ethdev)
+bool offload_port_add(struct offload *o, uint16_t index, uint16_t ethdev)
 {
 	o->index = index;
 	o->ethdev = ethdev;
 	command(o, COMMAND_ADD);
+	return o->ready;
 }
 
 void offload_port_remove(struct offload *o, uint16_t index)

@@ -121,8 +121,8 @@ void offload_configure(struct offload *o, const struct offload_config *cfg);
 /* What worker.offload is to be, NULL when there is no such worker. Until offload_stop(). */
 struct spsc *offload_ring(struct offload *o, uint32_t worker);
 
-/* The rim's port of that index is that ethdev: it is probed, then may take part. */
-void offload_port_add(struct offload *o, uint16_t index, uint16_t ethdev);
+/* The rim's port of that index is that ethdev: it is probed, then may take part. True: it will. */
+bool offload_port_add(struct offload *o, uint16_t index, uint16_t ethdev);
 /* Its rules are out, or were flushed, when this returns: the port may be closed. */
 void offload_port_remove(struct offload *o, uint16_t index);
 

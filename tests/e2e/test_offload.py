@@ -10,10 +10,13 @@ the configuration takes away is out of the NIC when it is acknowledged. Results 
 
 import json
 import os
+import socket
+import subprocess
+import sys
 import time
 
-from e2e import LabCase, main
-from labkit import LOCAL, LabError, ROOT, iface
+from e2e import WEB, LabCase, main
+from labkit import LOCAL, ROOT, iface
 
 PLUGIN = "tests/net_emu/librte_net_emu.so"
 ECHO, ECHO6 = "10.96.0.13", "fd00:10:96::13"
@@ -27,15 +30,14 @@ def plugin():
 
 class Offload(LabCase):
     PREFIX = "eo"
-    # Packets of a pod that left its node are not this test's; the uplink stays on its veth.
 
     @classmethod
     def start(cls):
         lab = cls.lab
         wires = ["--vdev=net_af_packet%d,iface=%s" % (i + 100, iface(node))
                  for i, node in enumerate(NODES)]
-        nic = "--vdev=net_emu0,representor=vf[0-%d],profile=mlx5-sws,stale_ms=0,control=%s,wire0=none" % (
-            len(NODES) - 1, lab.path("nic.sock"))
+        nic = ("--vdev=net_emu0,representor=vf[0-%d],profile=mlx5-sws,stale_ms=0,control=%s,"
+               "wire0=none" % (len(NODES) - 1, lab.path("nic.sock")))
         for i in range(len(NODES)):
             nic += ",wire%d=net_af_packet%d" % (i + 1, i + 100)
         vports = []
@@ -52,19 +54,11 @@ class Offload(LabCase):
         ports = [{"name": "nic", "kind": "ethdev", "device": "net_emu0"}]
         overrides = ["vports=" + json.dumps(vports), "ports=" + json.dumps(ports),
                      "memory.eal-args=" + json.dumps(["-d", "/mnt/librte_net_emu.so", *wires, nic])]
-        binary = lab.binary
-
-        def wrapped(name):
-            return binary(name)
-        lab.binary = wrapped
-        enter = lab.enter
-
-        def spawn(node, name, args, real=lab.spawn):
+        def spawn(node, name, args, real=type(lab).spawn):
             if name == "sluiced":
                 args = [os.path.join(ROOT, "tests/net_emu/with-plugin"), plugin()] + args
-            return real(node, name, args)
+            return real(lab, node, name, args)
         lab.spawn = spawn
-        lab.enter = enter
         lab.start_sluiced(*overrides)
 
     # --- what is seen from outside ---------------------------------------------------------
@@ -87,7 +81,6 @@ class Offload(LabCase):
         return self.lab.counters()["received"]
 
     def nic(self, command):
-        import socket
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)
             sock.connect(self.lab.path("nic.sock"))
@@ -132,6 +125,89 @@ class Offload(LabCase):
             with self.subTest(addr):
                 self.bypassed(addr)
 
+    def gone(self, query):
+        """No flow of that query is in hardware, and the NIC has no rule at all."""
+        return not self.flows(query + "&offload=hardware") and not self.rules()
+
+    def test_3_fin_ends_it_everywhere(self):
+        for addr in WEB:
+            with self.subTest(addr):
+                self.eventually(lambda: not self.rules(), "the NIC to be empty", 40)
+                client = self.lab.start_client("client-2", "hold", addr, 9001, pause=0.0005,
+                                               stdin=subprocess.PIPE)
+                self.assertIn("connected", client.stdout.readline())
+                query = "proto=TCP&dstPort=9001&src=" + LOCAL["client-2"][":" in addr]
+                self.eventually(lambda: self.in_hardware(query), "the connection in hardware", 15)
+                before = self.received()
+                time.sleep(1)
+                seen = self.received() - before
+                # Its end is a line on standard input; the client closes.
+                out, _ = client.communicate("end\n", timeout=20)
+                result = json.loads(out.strip().split("\n")[-1])
+                self.assertEqual(result["error"], "")
+                self.assertGreater(result["lines"], 500)
+                self.assertLess(seen, 50, "workers still see the connection")
+                self.eventually(lambda: self.gone(query), "no rule to outlive the FIN", 10)
+                states = {f["state"] for f in self.flows(query)}
+                self.assertLessEqual(states, {"Closing", "Fin", "Reset"}, states)
+
+    def datagrams(self, pod):
+        """UDP datagrams that the kernel of a pod was given so far."""
+        text = self.lab.run(pod, "cat", "/proc/net/snmp").stdout
+        names, values = [line.split() for line in text.splitlines() if line.startswith("Udp:")]
+        return int(values[names.index("InDatagrams")])
+
+    def acknowledged(self, service, pod_addr):
+        """The endpoint is no longer wanted, and what is wanted is applied."""
+        status, answer = self.lab.sluiced.get("/api/v1/services/default/" + service)
+        applied = status == 200 and answer["status"]["conditions"][0]
+        return (applied and applied["status"] == "True"
+                and applied["desiredVersion"] == applied["appliedVersion"]
+                and pod_addr not in self.lab.backends(service))
+
+    def test_4_removed_endpoint_gets_nothing_more(self):
+        """Not one packet after the acknowledgement, while its client goes on sending."""
+        client = self.lab.start_client("client-1", "udp", ECHO, 9000, seconds=14, pause=0.0005)
+        query = "proto=UDP&dstPort=9000&src=" + LOCAL["client-1"][0]
+        self.eventually(lambda: self.in_hardware(query), "the flow in hardware", 8)
+        backend = self.in_hardware(query)["backend"]["address"]
+        pod = [name for name in LOCAL if LOCAL[name][0] == backend][0]
+        before = self.datagrams(pod)
+        self.assertTrue([rule for rule in self.rules() if backend in rule], self.rules())
+        # The device takes its time: so does the acknowledgement.
+        self.nic("set del_us 200000")
+        removed = self.lab.remove_endpoint("echo", pod)
+        try:
+            self.eventually(lambda: self.acknowledged("echo", backend), "the acknowledgement")
+            self.assertFalse([rule for rule in self.rules() if backend in rule])
+            # What was on its way through the pod's own interface has arrived.
+            time.sleep(0.2)
+            after = self.datagrams(pod)
+            self.assertGreater(after, before)
+            time.sleep(2)
+            self.assertEqual(self.datagrams(pod), after)
+            # Its client has another endpoint, and that is in hardware soon.
+            self.eventually(lambda: (self.in_hardware(query) or {"backend": {"address": backend}})
+                            ["backend"]["address"] != backend, "another endpoint in hardware")
+            result = self.lab.result(client)
+            self.assertLessEqual(result["failed"], 2, result)
+        finally:
+            self.nic("set del_us 0")
+            self.lab.restore_endpoint(removed)
+
+    def test_5_ends_with_flows_in_hardware(self):
+        """SIGTERM takes them out before the ports close."""
+        client = self.lab.start_client("client-1", "udp", ECHO6, 9000, seconds=8, pause=0.0005)
+        self.eventually(lambda: self.in_hardware("proto=UDP&dst=" + ECHO6), "the flow in hardware")
+        self.lab.stop("sluiced", grace=10)
+        self.assertNotIn("offload_left_rules", self.lab.log("sluiced"))
+        client.kill()
+        client.communicate()
+        type(self).start()
+
 
 if __name__ == "__main__":
+    if not os.path.exists(plugin()):
+        print("skipped: %s is not built (tests/net_emu/README.md)" % plugin())
+        sys.exit(77)
     main()
