@@ -251,6 +251,55 @@ void cell_flow_service(const json_t *item, const json_t *parent, char *out, size
 			text_at(item, "service.name"), port[0] != '\0' ? ":" : "", port);
 }
 
+/* "hw/hw": forward and reply. */
+void cell_flow_offload(const json_t *item, const json_t *parent, char *out, size_t size)
+{
+	const json_t *o = json_object_get(item, "offload");
+	const char *in[2] = {
+		json_string_value(json_object_get(json_object_get(o, "forward"), "in")),
+		json_string_value(json_object_get(json_object_get(o, "reply"), "in"))};
+
+	if (in[0] == NULL || in[1] == NULL)
+		return;
+	snprintf(out, size, "%s/%s", in[0][0] == 'h' ? "hw" : "sw", in[1][0] == 'h' ? "hw" : "sw");
+}
+
+void cell_flow_hw_packets(const json_t *item, const json_t *parent, char *out, size_t size)
+{
+	static const char *const dirs[] = {"forward", "reply"};
+	unsigned long long n = 0;
+
+	for (int d = 0; d < 2; d++) {
+		const json_t *leg = json_object_get(json_object_get(item, "offload"), dirs[d]);
+		const char *text = json_string_value(json_object_get(leg, "hwPackets"));
+
+		n += text != NULL ? strtoull(text, NULL, 10) : 0;
+	}
+	snprintf(out, size, "%llu", n);
+}
+
+void cell_flow_why(const json_t *item, const json_t *parent, char *out, size_t size)
+{
+	const json_t *leg = json_object_get(json_object_get(item, "offload"), "forward");
+	const char *why = json_string_value(json_object_get(leg, "reason"));
+
+	snprintf(out, size, "%s", why != NULL ? why : "");
+}
+
+/* Shapes that the port takes, of those that were asked for. */
+void cell_offload_shapes(const json_t *item, const json_t *parent, char *out, size_t size)
+{
+	const json_t *matrix = json_object_get(item, "matrix"), *row;
+	size_t i, can = 0;
+
+	json_array_foreach (matrix, i, row) {
+		const char *support = json_string_value(json_object_get(row, "support"));
+
+		can += support != NULL && strcmp(support, "Supported") == 0;
+	}
+	snprintf(out, size, "%zu/%zu", can, json_array_size(matrix));
+}
+
 void cell_flow_idle(const json_t *item, const json_t *parent, char *out, size_t size)
 {
 	cell_seconds(item, "idleSeconds", out, size);

@@ -44,6 +44,7 @@ static const struct column backend_columns[] = {V("SERVICE", "service"), V("PORT
 static const struct column flow_columns[] = {V("PROTO", "protocol"), C("SRC", flow_src),
 	C("DST", flow_dst), C("BACKEND", flow_backend), V("STATE", "state"), C("IDLE", flow_idle),
 	WC("AGE", flow_age), WV("NAT", "nat.type"), WC("REPLY-TO", flow_reply),
+	C("OFFLOAD", flow_offload), WC("HW-PACKETS", flow_hw_packets), WC("WHY-NOT", flow_why),
 	WC("SERVICE", flow_service), WV("IN", "ports.in"), WV("OUT", "ports.out"),
 	WV("WORKER", "worker"), WV("ID", "id"), END};
 
@@ -96,6 +97,22 @@ static const struct column stage_columns[] = {C("PIPELINE", parent_name), V("STA
 static const struct column table_columns[] = {V("NAME", "name"), V("USED", "used"),
 	C("CAPACITY", capacity), V("HIGH-WATER", "highWater"), V("FULL", "full"), END};
 
+static const struct column offload_columns[] = {V("NAME", "name"), V("STATE", "state"),
+	V("DRIVER", "driver"), V("RULES", "rules"), V("INSERTED", "inserts.ok"),
+	V("HW-PACKETS", "hwPackets"), V("BREAKER", "breaker"), C("SHAPES", offload_shapes),
+	WV("REPRESENTOR", "representor"), WV("DOMAIN", "switchDomain"),
+	WV("UNTRUSTED", "untrusted"), WV("REFUSED", "inserts.shape"),
+	WV("FULL", "inserts.capacity"), WV("FAILED", "inserts.device"), WV("FLUSHES", "flushes"),
+	WV("QUARANTINED", "quarantined"), END};
+
+static const struct column caps_columns[] = {C("PORT", parent_name), V("SHAPE", "shape"),
+	V("SUPPORT", "support"), V("REASON", "reason"), V("DRIVER-SAYS", "driverSays"),
+	WV("PORT-DIALECT", "dialect.port"), WV("NAT-DIALECT", "dialect.nat"),
+	WV("TTL-DIALECT", "dialect.ttl"), END};
+
+static const struct column rejection_columns[] = {
+	V("REASON", "reason"), V("COUNT", "count"), V("MEANING", "meaning"), END};
+
 static const struct column refusal_columns[] = {V("KIND", "regarding.kind"),
 	V("NAMESPACE", "regarding.namespace"), V("NAME", "regarding.name"), V("FIELD", "field"),
 	V("REASON", "reason"), END};
@@ -113,7 +130,7 @@ static const struct column config_columns[] = {V("KEY", "key"), V("RELOADABLE", 
 
 #define FLOW_FILTERS                                                                        \
 	"ip src dst port srcPort dstPort proto family service namespace backend state nat " \
-	"unreplied worker inPort minAgeSeconds minIdleSeconds"
+	"unreplied worker inPort minAgeSeconds minIdleSeconds offload reason"
 
 const struct type types[] = {
 	{.name = "services",
@@ -196,6 +213,22 @@ const struct type types[] = {
 		.text = "every table and how full it is",
 		.list = "/api/v1/tables",
 		.columns = table_columns},
+	{.name = "offload",
+		.aliases = "offloads hardware",
+		.text = "NIC ports that carry flows in hardware",
+		.list = "/api/v1/offload",
+		.columns = offload_columns},
+	{.name = "offload-caps",
+		.aliases = "offload-cap",
+		.text = "what each NIC port can do, in its driver's own words where it cannot",
+		.list = "/api/v1/offload",
+		.parts = "matrix",
+		.columns = caps_columns},
+	{.name = "offload-rejections",
+		.aliases = "offload-rejection",
+		.text = "why flows stayed in software",
+		.list = "/api/v1/offload/rejections",
+		.columns = rejection_columns},
 	{.name = "refusals",
 		.aliases = "refusal",
 		.text = "objects refused, wholly or in part, by field",
@@ -249,6 +282,8 @@ const struct verb verbs[] = {
 		"make a vport and wait until it is programmed", "vport", verb_create},
 	{"delete", "flows FILTER=VALUE... | flows/ID | vport NAME", "end flows, remove a vport",
 		"flows vport", verb_delete},
+	{"offload", "caps | rejections", "what NICs can do, and why flows stay in software",
+		"caps rejections", verb_offload},
 	{"raw", "GET|POST|DELETE PATH", "one request, the answer as it is", "GET POST DELETE",
 		verb_raw},
 	{"version", "", "versions of this program and of the daemon", "", verb_version},

@@ -257,6 +257,22 @@ int verb_get(struct request *r)
 	return rc;
 }
 
+/* "offload caps" is short for "get offload-caps". */
+int verb_offload(struct request *r)
+{
+	static char caps[] = "offload-caps", rejections[] = "offload-rejections";
+
+	if (r->n_words != 1)
+		return usage("offload what? caps or rejections");
+	if (strcmp(r->words[0], "caps") == 0)
+		r->words[0] = caps;
+	else if (strcmp(r->words[0], "rejections") == 0)
+		r->words[0] = rejections;
+	else
+		return usage("offload what? caps or rejections");
+	return verb_get(r);
+}
+
 /* --- status, lookup, version ----------------------------------------------------------------- */
 
 int verb_status(struct request *r)

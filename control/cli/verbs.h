@@ -11,6 +11,7 @@
 bool add_filters(struct text *t, const struct request *r, int from);
 
 int verb_get(struct request *r);
+int verb_offload(struct request *r);
 int verb_status(struct request *r);
 int verb_lookup(struct request *r);
 int verb_create(struct request *r);

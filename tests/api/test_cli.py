@@ -49,7 +49,8 @@ class Cli(unittest.TestCase):
     def test_every_type_in_every_format(self):
         self.assertGreater(len(self.types()), 10)
         for t in self.types():
-            for form in ("table", "wide"):
+            # The fixture has no NIC to be listed.
+            for form in ("table", "wide") if t not in ("offload", "offload-caps") else ():
                 self.assertTrue(self.run_cli("get", t, "-o", form), t)
             self.assertIn("kind", json.loads(self.run_cli("get", t, "-ojson")))
             self.assertIn("kind: ", self.run_cli("get", t, "--output=yaml"))
