@@ -66,6 +66,8 @@ static void nothing(struct worker *w)
 /* --- a policy's place ---------------------------------------------------------------------------
  */
 
+static struct pipeline_stage policy_stages[32];
+static uint32_t n_policy_stages;
 static uint64_t accepted;
 
 static void stage_accept(struct worker *w, struct burst *b)
@@ -74,28 +76,26 @@ static void stage_accept(struct worker *w, struct burst *b)
 }
 
 /* The pods' composition with the stage behind the service's, where a verdict falls: after DNAT. */
+static void policy_init(void)
+{
+	for (uint32_t n = 0; n < pipeline_pod.n_stages; n++) {
+		policy_stages[n_policy_stages++] = pipeline_pod.stages[n];
+		if (pipeline_pod.stages[n].id == STAGE_service)
+			policy_stages[n_policy_stages++].run = stage_accept;
+	}
+}
+
 static void measured_policy(struct worker *w)
 {
-	static struct pipeline_stage stages[64];
-	static uint32_t n_stages;
 	struct burst *b = &w->burst;
 
-	for (uint32_t n = 0; n_stages == 0 || n < n_stages; n++) {
-		if (n_stages == 0) {
-			for (uint32_t k = 0, to = 0; k < pipeline_pod.n_stages; k++) {
-				stages[to++] = pipeline_pod.stages[k];
-				if (pipeline_pod.stages[k].id == STAGE_service)
-					stages[to++].run = stage_accept;
-				n_stages = to;
-			}
-		}
-		if (n == 0) {
-			b->v6 = 0;
-			b->plain = 0;
-			b->resized = 0;
-		}
-		stages[n].run(w, b);
-	}
+	/* As pipeline_run() begins. */
+	b->v6 = 0;
+	b->plain = 0;
+	b->strangers = 0;
+	b->resized = 0;
+	for (uint32_t n = 0; n < n_policy_stages; n++)
+		policy_stages[n].run(w, b);
 }
 
 /* --- rounds -------------------------------------------------------------------------------------
@@ -504,6 +504,7 @@ static int run_mode(enum mode mode)
 {
 	if (harness_init(0) < 0)
 		return -1;
+	policy_init();
 	switch (mode) {
 	case MODE_NEW:
 		return fresh();
