@@ -4,6 +4,7 @@
 what came out. One service, VIP:80 to BACKEND:8080; clients on one port, the backend on the other."""
 
 import ipaddress
+import os
 import random
 import struct
 
@@ -12,7 +13,16 @@ VIP_PORT, BACKEND_PORT = 80, 8080
 GATEWAY_MAC = bytes.fromhex("eeeeeeeeeeee")
 CLIENT_MAC, BACKEND_MAC = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 UDP, TCP = 17, 6
-PORTS_A_CLIENT = 64
+CLIENTS_MAX = 8 # a vport names each of its addresses
+ports_a_client = 64
+
+
+def use_clients_for(n_flows):
+    """So many ports a client that there are not too many clients."""
+    global ports_a_client
+    ports_a_client = max(64, -(-n_flows // CLIENTS_MAX))
+    if ports_a_client > 45000:
+        raise SystemExit(f"frames: at most {45000 * CLIENTS_MAX} flows")
 
 
 def checksum(data):
@@ -48,7 +58,7 @@ def frame(src_mac, src, sport, dst, dport, proto=UDP, size=60, ttl=64, dst_mac=G
 def client(flow):
     """Address and port of a flow's client."""
     base = int(ipaddress.ip_network(CLIENTS)[1])
-    return ipaddress.IPv4Address(base + flow // PORTS_A_CLIENT).packed, 20000 + flow % PORTS_A_CLIENT
+    return ipaddress.IPv4Address(base + flow // ports_a_client).packed, 20000 + flow % ports_a_client
 
 
 def client_addresses(n_flows):
@@ -81,6 +91,14 @@ def read(path):
         out.append(data[at + 16:at + 16 + size])
         at += 16 + size
     return out
+
+
+def count(path):
+    """Frames of a file whose frames are all as long as its first."""
+    with open(path, "rb") as f:
+        f.seek(32)
+        size = struct.unpack("<I", f.read(4))[0]
+    return (os.path.getsize(path) - 24) // (16 + size)
 
 
 def write_both(folder, n_flows, proto=UDP, size=60, seed=1):

@@ -39,7 +39,8 @@ RULES = {
 
 
 class Ovs:
-    def __init__(self, build, rung, folder, files, capture=None, smc=False):
+    def __init__(self, build, rung, folder, files, source, capture=None, smc=False):
+        self.source, self.flows = source, frames.count(files[0])
         self.hz = ticks_per_second(build)
         self.program = next((p for p in PROGRAMS if os.access(p, os.X_OK)), None)
         if self.program is None or shutil.which("ovsdb-server") is None:
@@ -80,7 +81,8 @@ class Ovs:
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
             f"other_config:pmd-cpu-mask={1 << WORKER_CPU:#x}",
             f"other_config:dpdk-lcore-mask={1 << CONTROL_CPU:#x}",
-            f"other_config:dpdk-extra=--no-pci --in-memory --file-prefix=ovs{os.getpid()}",
+            f"other_config:dpdk-extra=--no-pci --in-memory --file-prefix=ovs{os.getpid()} "
+            + " ".join(self.source.eal),
             f"other_config:smc-enable={'true' if smc else 'false'}")
         self.processes.append(subprocess.Popen(["unshare", "--net", self.program,
             f"unix:{f}/db.sock", f"--unixctl={f}/vswitchd.ctl", f"--pidfile={f}/vswitchd.pid"],
@@ -92,9 +94,7 @@ class Ovs:
             "fail-mode=secure")
         self.rules(self.rung)
         for n, path in enumerate(files):
-            args = f"eth_pcap{n},rx_pcap={path},infinite_rx=1"
-            if capture:
-                args += f",tx_pcap={capture[n]}"
+            args = self.source.devargs(n, path, capture[n] if capture else None)
             self.vsctl("add-port", "br0", f"p{n}", "--", "set", "interface", f"p{n}", "type=dpdk",
                 f"options:dpdk-devargs={args}", f"ofport_request={n + 1}")
             error = self.vsctl("get", "interface", f"p{n}", "error").strip()
@@ -111,7 +111,10 @@ class Ovs:
         self.ofctl("add-flows", f"{self.folder}/rules")
 
     def ticks(self, seconds):
-        """Ticks a packet of the polling thread."""
+        """Ticks a packet of the polling thread, once every flow is there."""
+        if self.rung == "ct":
+            until(lambda: int(self.appctl("dpctl/ct-get-nconns")) >= self.flows, 2 * DEADLINE,
+                "connections")
         time.sleep(1.0)
         thread = self.polling_thread()
         self.appctl("dpif-netdev/pmd-stats-clear")

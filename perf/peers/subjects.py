@@ -54,6 +54,38 @@ def stop(process, sig=signal.SIGTERM):
             process.wait()
 
 
+class Source:
+    """The virtual devices: net_pcap, which also writes down what it is sent, or the build's own plug-in
+    net_tuples, which has room for many flows. EAL loads no plug-in from below a folder that anybody
+    may write to, so it lies in one of its own meanwhile."""
+
+    def __init__(self, build=None):
+        self.folder, self.eal = None, []
+        if build is None:
+            return
+        library = os.path.join(build, "perf/source/librte_net_tuples.so")
+        if not os.path.exists(library):
+            raise Absent("perf/source is not built: scripts/fetch-driver-headers, then meson setup")
+        self.folder = tempfile.mkdtemp(prefix="sluice-perf-", dir="/run")
+        os.chmod(self.folder, 0o755)
+        self.eal = ["-d", shutil.copy(library, self.folder)]
+
+    def devargs(self, n, path, capture=None):
+        if self.eal:
+            return f"net_tuples{n},file={path}"
+        return f"net_pcap{n},rx_pcap={path},infinite_rx=1" + (f",tx_pcap={capture}" if capture else "")
+
+    def vport(self, n, name, addresses, peer, path, capture=None):
+        if not self.eal:
+            return vport(name, addresses, peer, path, capture)
+        return (f"  - name: {name}\n    role: pod\n    kind: ethdev\n    device: net_tuples{n}\n"
+            f"    addresses: [{', '.join(addresses)}]\n    peer-mac: {mac(peer)}\n")
+
+    def close(self):
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
 _hz = {}
 
 
@@ -93,17 +125,17 @@ class Thread:
 class Testpmd:
     """The floor: what the devices and mbufs cost without a pipeline."""
 
-    def __init__(self, build, mode, folder, files, sink="pcap"):
+    def __init__(self, build, mode, folder, files, source, sink="same"):
         self.program, self.hz = shutil.which("dpdk-testpmd"), ticks_per_second(build)
         if self.program is None:
             raise Absent("dpdk-testpmd is not installed (Debian: dpdk-dev)")
-        self.mode, self.files, self.folder, self.sink = mode, files, folder, sink
+        self.mode, self.files, self.folder, self.sink, self.source = mode, files, folder, sink, source
 
     def ticks(self, seconds):
         args = [self.program, "-l", f"{CONTROL_CPU},{WORKER_CPU}", "--no-pci", "--in-memory",
-            f"--file-prefix=perf{os.getpid()}"]
+            f"--file-prefix=perf{os.getpid()}", *self.source.eal]
         for n, path in enumerate(self.files):
-            args.append(f"--vdev=net_pcap{n},rx_pcap={path},infinite_rx=1")
+            args.append("--vdev=" + self.source.devargs(n, path))
             if self.sink == "null":
                 args.append(f"--vdev=net_null{n},no-rx=1")
         args += ["--", f"--forward-mode={self.mode}", "--nb-cores=1", "--record-core-cycles",
@@ -234,10 +266,10 @@ def vport(name, addresses, peer, path=None, capture=None):
         f"    peer-mac: {mac(peer)}\n")
 
 
-def service_vports(files, n_flows, capture=(None, None)):
+def service_vports(source, files, n_flows, capture=(None, None)):
     """The clients on the first file, the backend on the second."""
-    return [vport("clients", frames.client_addresses(n_flows), frames.CLIENT_MAC, files[0], capture[0]),
-        vport("backends", [frames.BACKEND], frames.BACKEND_MAC, files[1], capture[1])]
+    return [source.vport(0, "clients", frames.client_addresses(n_flows), frames.CLIENT_MAC, files[0],
+        capture[0]), source.vport(1, "backends", [frames.BACKEND], frames.BACKEND_MAC, files[1], capture[1])]
 
 
 class Standin:
@@ -292,7 +324,8 @@ class Sluiced:
     """The daemon itself, its services from the stand-in, its ports on the same devices."""
 
     def __init__(self, build, folder, vports, workers=1, flows=131072, services=1, standin=(),
-            manifest=MANIFEST, node="node-1", replies_after=0, watch=False, buffers=65536):
+            manifest=MANIFEST, node="node-1", replies_after=0, watch=False, buffers=65536,
+            eal=()):
         """vports: text from vport(). replies_after: the backend's frames wait for so many flows.
         watch: return as soon as the daemon answers."""
         program = os.path.join(build, "sluiced")
@@ -307,7 +340,7 @@ kind: Config
 node: {{name: {node}, addresses: [192.0.2.10]}}
 kubernetes: {{socket: {self.standin.socket}}}
 workers: {{count: {workers}, lcores: {[WORKER_CPU - n for n in range(workers)]}}}
-memory: {{buffers: {buffers}}}
+memory: {{buffers: {buffers}, eal-args: {json.dumps(list(eal))}}}
 flows: {{capacity-v4: {flows}, capacity-v6: 1024}}
 api: {{socket: {self.api}}}
 health: {{bind-address: null}}
