@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,6 +134,11 @@ static int listen_all(struct api *a, const struct api_config *cfg, struct api_er
 {
 	int rc = 0;
 
+	if (cfg->socket_group != NULL && getgrnam(cfg->socket_group) == NULL) {
+		snprintf(err->text, sizeof(err->text), "there is no group %.64s for the api socket",
+			cfg->socket_group);
+		return -EINVAL;
+	}
 	if (cfg->socket != NULL) {
 		rc = http_listen_unix(a->http, cfg->socket,
 			cfg->socket_mode != 0 ? cfg->socket_mode : 0660, cfg->socket_group,

@@ -3,6 +3,7 @@
 # Copyright (c) 2026 The Sluice authors
 """The daemon itself: refuses bad configuration, waits for Kubernetes, restarts under load, stops."""
 
+import grp
 import os
 import signal
 import subprocess
@@ -33,6 +34,15 @@ class Daemon(LabCase):
                 self.assertNotEqual(run.returncode, 0)
                 if line:
                     self.assertIn("checked.yaml:%d: %s: " % (line, key), run.stderr)
+
+    def test_the_group_of_the_socket(self):
+        self.addCleanup(self.lab.start_sluiced)
+        self.lab.start_sluiced("api.socket-group=daemon")
+        self.assertEqual(os.stat(self.lab.path("sluiced.sock")).st_gid,
+                         grp.getgrnam("daemon").gr_gid)
+        self.lab.start_sluiced("api.socket-group=nobody-has-this", ready=False)
+        self.eventually(lambda: not self.lab.running("sluiced"), "the refusal")
+        self.assertIn("there is no group nobody-has-this for the api socket", self.lab.log("sluiced"))
 
     def test_a_bad_reload_is_refused_and_told(self):
         with open(self.lab.path("sluice.yaml"), encoding="utf-8") as f:
