@@ -90,9 +90,7 @@ static void sample_tunnel(unsigned shape, struct offload_tunnel *t)
 	memcpy(t->dmac, mac, 6);
 }
 
-/* A rule of the shape for traffic that does not exist. Every full one changes MACs, as whatever is
- * routed does. */
-static void sample(unsigned shape, uint16_t port, uint16_t peer, struct offload_rule *r)
+void offload_caps_sample(unsigned shape, uint16_t port, uint16_t peer, struct offload_rule *r)
 {
 	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 1};
 
@@ -344,7 +342,7 @@ static int ask_shape(struct offload_caps *c, unsigned shape, uint16_t peer, uint
 	struct answer a;
 	int rc;
 
-	sample(shape, c->port, peer, &rule);
+	offload_caps_sample(shape, c->port, peer, &rule);
 	rc = ask(c, &rule, list, n, &a);
 	if (rc != 0)
 		return rc;
@@ -439,7 +437,7 @@ static void probe_group(struct offload_caps *c, uint16_t peer)
 
 	if (c->row[shape].support != OFFLOAD_SUPPORTED)
 		return;
-	sample(shape, c->port, peer, &rule);
+	offload_caps_sample(shape, c->port, peer, &rule);
 	d.group = 1;
 	if (ask(c, &rule, &d, 1, &a) != 0 || a.failure != OFFLOAD_FAILURE_NONE)
 		return;
@@ -558,7 +556,8 @@ void offload_caps_refused(struct offload_caps *c, const struct offload_rule *rul
 	while (at < n && !same_dialect(&list[at], &row.dialect))
 		at++;
 	c->validates_left = VALIDATES_MAX;
-	sample(shape, c->port, rule->port, &canary); /* not the flow's own: it would act */
+	offload_caps_sample(
+		shape, c->port, rule->port, &canary); /* not the flow's own: it would act */
 	if (at + 1 < n && ask(c, &canary, &list[at + 1], n - at - 1, &a) == 0 &&
 		a.failure == OFFLOAD_FAILURE_NONE) {
 		row.support = OFFLOAD_SUPPORTED;

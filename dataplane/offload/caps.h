@@ -77,5 +77,8 @@ void offload_caps_refused(struct offload_caps *c, const struct offload_rule *rul
 	const struct offload_error *err, uint32_t now_ms);
 /* Packets of the shape reached a worker although a rule was in place. */
 void offload_caps_quarantine(struct offload_caps *c, unsigned shape);
+/* The rule that is tried for a shape: of addresses that nobody has, with a TTL of 64, and with new
+ * MACs, as whatever is routed gets. */
+void offload_caps_sample(unsigned shape, uint16_t port, uint16_t peer, struct offload_rule *out);
 /* Copies the rows that were asked for, returns how many there are. Any thread. */
 uint32_t offload_caps_rows(struct offload_caps *c, struct offload_caps_row *out, uint32_t n);

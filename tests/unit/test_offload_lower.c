@@ -131,10 +131,10 @@ static void check_text(
 /* --- word by word ----------------------------------------------------------------------------- */
 
 #define MACS "set_mac_dst mac_addr 02:00:00:00:00:02 / set_mac_src mac_addr 02:00:00:00:00:01 / "
-#define MATCH4                                                                                  \
-	"eth type is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 "   \
-	"fragment_offset spec 0x0000 fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 " \
-	"flags spec 0x00 flags mask 0x07 / end actions count / "
+#define MATCH4                                                                                \
+	"eth type is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 " \
+	"fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 "                           \
+	"flags mask 0x07 / end actions count / "
 #define NAT4 "set_ipv4_dst ipv4_addr 10.244.1.7 / set_tp_dst port 8080 / "
 
 static void golden_dnat_ipv4_tcp(void)
@@ -207,9 +207,7 @@ static void golden_tunnels(void)
 		"ip-tos 0 ip-ttl 64 ip-src 192.0.2.1 ip-dst 192.0.2.2 eth-src 02:00:00:00:00:0a "
 		"eth-dst 02:00:00:00:00:0b\n"
 		"transfer pattern represented_port ethdev_port_id is 1 / eth type is 0x0800 / "
-		"ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 fragment_offset "
-		"spec 0x0000 fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 flags spec "
-		"0x00 flags mask 0x07 / end actions count / set_ttl ttl_value 63 / vxlan_encap / "
+		"ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 flags mask 0x07 / end actions count / set_ttl ttl_value 63 / vxlan_encap / "
 		"represented_port ethdev_port_id 0 / end");
 	r.to.tunnel = tunnel4(OFFLOAD_TUNNEL_GENEVE);
 	check_text(&r, &nfp,
@@ -217,9 +215,7 @@ static void golden_tunnels(void)
 		"is 64 src is 192.0.2.1 dst is 192.0.2.2 / udp src is 49999 dst is 6081 / geneve "
 		"vni is 11259375 / end_set\n"
 		"transfer pattern port_id id is 1 / eth type is 0x0800 / ipv4 src is 10.244.0.5 "
-		"dst is 10.96.0.10 proto is 6 ttl is 64 fragment_offset spec 0x0000 "
-		"fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 flags spec 0x00 flags "
-		"mask 0x07 / end actions count / set_ttl ttl_value 63 / raw_encap index 0 / "
+		"dst is 10.96.0.10 proto is 6 ttl is 64 fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 flags mask 0x07 / end actions count / set_ttl ttl_value 63 / raw_encap index 0 / "
 		"port_id id 0 / end");
 }
 
@@ -238,11 +234,10 @@ static void golden_decap(void)
 	set_macs(&r);
 	check_text(&r, &mlx5,
 		"transfer pattern represented_port ethdev_port_id is 1 / eth type is 0x0800 / "
-		"ipv4 src is 192.0.2.1 dst is 192.0.2.2 proto is 17 fragment_offset spec 0x0000 "
-		"fragment_offset mask 0x3fff / udp dst is 4789 / vxlan vni is 11259375 / eth type "
+		"ipv4 src is 192.0.2.1 dst is 192.0.2.2 proto is 17 fragment_offset mask 0x3fff / udp dst is 4789 / vxlan vni is 11259375 / eth type "
 		"is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 "
-		"fragment_offset spec 0x0000 fragment_offset mask 0x3fff / tcp src is 40000 dst "
-		"is 80 flags spec 0x00 flags mask 0x07 / end actions vxlan_decap / count / " MACS
+		"fragment_offset mask 0x3fff / tcp src is 40000 dst "
+		"is 80 flags mask 0x07 / end actions vxlan_decap / count / " MACS
 		"set_ttl ttl_value 63 / represented_port ethdev_port_id 0 / end");
 }
 
@@ -278,8 +273,8 @@ static void golden_vlan_and_group(void)
 	check_text(&r, &d,
 		"group 1 transfer pattern represented_port ethdev_port_id is 1 / eth / vlan vid "
 		"is 100 inner_type is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is "
-		"6 ttl is 64 fragment_offset spec 0x0000 fragment_offset mask 0x3fff / tcp src is "
-		"40000 dst is 80 flags spec 0x00 flags mask 0x07 / end actions of_pop_vlan / "
+		"6 ttl is 64 fragment_offset mask 0x3fff / tcp src is "
+		"40000 dst is 80 flags mask 0x07 / end actions of_pop_vlan / "
 		"count / of_push_vlan ethertype 0x8100 / of_set_vlan_vid vlan_vid 200 / "
 		"represented_port ethdev_port_id 0 / end");
 }
