@@ -14,7 +14,7 @@ import threading
 import time
 
 from e2e import WEB, LabCase, main, report
-from labkit import LOCAL
+from labkit import LOCAL, LabError, wait_for
 
 SERVICES, ENDPOINTS, RATE, SECONDS = 200, 20, 2000, 20
 WARM_UP = 4  # seconds of the same churn before memory is taken as its base line
@@ -192,14 +192,22 @@ class ChurnMany(LabCase):
     def memory_returned(self, rss, before):
         """Tables hold what the last list asks for, buffers are back, and RSS has not grown by
         what 40,000 changes would have left behind."""
-        now = self.metrics()
         # One backend an endpoint in force; those that are neither ready nor serving have none.
         lab = [b for b in self.lab.items("/api/v1/backends?limit=1000")
                if not b["service"].startswith("synthetic/")]
-        self.assertEqual(now["sluice_backends"], len(self.applied()) + len(lab))
-        for name in ("sluice_services", "sluice_services_programmed", "sluice_service_frontends",
-                     'sluice_mempool_objects{pool="packets",state="used"}'):
-            self.assertEqual(now[name], before[name], name)
+        wanted = {name: before[name] for name in (
+            "sluice_services", "sluice_services_programmed", "sluice_service_frontends",
+            'sluice_mempool_objects{pool="packets",state="used"}')}
+        wanted["sluice_backends"] = len(self.applied()) + len(lab)
+
+        def differ():
+            now = self.metrics()
+            return {name: (now[name], value) for name, value in wanted.items()
+                    if now[name] != value}
+        try:
+            wait_for(lambda: not differ(), 20, "tables and buffers to return")
+        except LabError as error:
+            self.fail("%s: %s" % (error, differ()))
         self.eventually(lambda: self.rss_kb() - rss < GROWTH_KB, "RSS to return: %d kB before, "
                         "%d kB after" % (rss, self.rss_kb()), 20)
 
