@@ -37,6 +37,9 @@
 #define SETTLE_POLL_MS    1
 #define NEIGHBOUR_POLL_MS 2
 #define DRAIN_MS          2000
+/* Of the time under changes without end a fifth is the reconciler's. */
+#define REST_FACTOR 4
+#define REST_MAX_MS 50
 /* How long one that ends may keep us waiting: its drain, and some for its ports. */
 #define CLAIM_S 10
 
@@ -64,15 +67,22 @@ struct sluiced {
 	struct event *step, *neighbour_timer, *rim_timer, *api_ready, *term, *interrupt, *hangup;
 	int claim; /* on the API socket; -1: none */
 	bool announced;
+	uint64_t worked_us; /* since something was left to do */
+	uint32_t rest_ms;   /* 0: a step may follow at once */
 	bool link_lost[RIM_PORTS_MAX];
 };
 
-static uint64_t now_ms(void)
+static uint64_t now_us(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static uint64_t now_ms(void)
+{
+	return now_us() / 1000;
 }
 
 static void arm(struct event *ev, uint32_t ms)
@@ -162,19 +172,26 @@ static int neighbour_send(void *arg, uint16_t vport, const uint8_t *frame, uint1
 	return rim_inject(s->rim, vport, frame, len);
 }
 
+/* A step as soon as the last one has been rested from. */
+static void wake(struct sluiced *s)
+{
+	if (s->rest_ms == 0)
+		event_active(s->step, EV_TIMEOUT, 0);
+}
+
 static void hosts_changed(void *arg)
 {
 	struct sluiced *s = arg;
 
 	reconcile_hosts_changed(s->reconciler);
-	event_active(s->step, EV_TIMEOUT, 0);
+	wake(s);
 }
 
 static void model_changed(void *arg)
 {
 	struct sluiced *s = arg;
 
-	event_active(s->step, EV_TIMEOUT, 0);
+	wake(s);
 }
 
 static void sync_log(void *arg, int level, const char *event, const char *fmt, ...)
@@ -225,10 +242,29 @@ static void tell_node_ports(struct sluiced *s)
 	api_set_node_ports(s->api, any, d->node_port_addrs, d->n_node_port_addrs);
 }
 
+/* Behind much work a rest, in which the streams are read that bring it: of many changes of a
+ * service only the last one is built. The first state is not kept waiting. */
+static bool step(struct sluiced *s)
+{
+	uint64_t began = now_us();
+	bool more = reconcile_step(s->reconciler);
+
+	s->worked_us += now_us() - began;
+	s->rest_ms = 0;
+	if (more)
+		return true;
+	if (s->announced && s->worked_us >= 1000)
+		s->rest_ms = s->worked_us * REST_FACTOR / 1000 < REST_MAX_MS
+			? (uint32_t)(s->worked_us * REST_FACTOR / 1000)
+			: REST_MAX_MS;
+	s->worked_us = 0;
+	return false;
+}
+
 static void on_step(evutil_socket_t fd, short what, void *arg)
 {
 	struct sluiced *s = arg;
-	bool more = reconcile_step(s->reconciler);
+	bool more = step(s);
 
 	tell_node_ports(s);
 	if (!s->announced && reconcile_ready(s->reconciler)) {
@@ -237,7 +273,8 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 		NOTICE(s, false, "Starting", "sluiced %s serves Services", SLUICE_VERSION);
 	}
 	arm(s->step,
-		more                                        ? 0
+		s->rest_ms != 0                             ? s->rest_ms
+			: more                              ? 0
 			: reconcile_settling(s->reconciler) ? SETTLE_POLL_MS
 							    : RECONCILE_IDLE_MS);
 }
