@@ -71,12 +71,25 @@ static unsigned see_chain(const struct nlmsghdr *h)
 	return signs;
 }
 
+/* A kernel without nftables has no table of kube-proxy's either; one that does not show them might.
+ */
+static void see_error(const struct nlmsghdr *h)
+{
+	const struct nlmsgerr *e = NLMSG_DATA(h);
+
+	if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(*e)) && e->error == -EPERM)
+		LOG_WARN(health, "kube_proxy_not_looked_for", "reason=%s",
+			"nftables are shown to CAP_NET_ADMIN only");
+}
+
 /* True: more is to come. */
 static bool see_dump(const char *data, ssize_t len, unsigned *signs)
 {
 	const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)data;
 
 	for (uint32_t left = (uint32_t)len; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+		if (h->nlmsg_type == NLMSG_ERROR)
+			see_error(h);
 		if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
 			return false;
 		*signs |= see_chain(h);

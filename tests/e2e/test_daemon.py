@@ -44,6 +44,14 @@ class Daemon(LabCase):
         self.eventually(lambda: not self.lab.running("sluiced"), "the refusal")
         self.assertIn("there is no group nobody-has-this for the api socket", self.lab.log("sluiced"))
 
+    def test_events_can_be_off(self):
+        self.addCleanup(self.lab.start_sluiced)
+        self.lab.faults.delete("/_log")
+        self.lab.start_sluiced("kubernetes.events=false")
+        self.eventually(lambda: self.lab.items("/api/v1/events"), "the notice of the start")
+        self.good(self.lab.http("client-1", WEB[0], 80, count=5), 5)
+        self.assertEqual([r for r in self.lab.faults.get("/_log")[1] if r["method"] == "POST"], [])
+
     def test_a_bad_reload_is_refused_and_told(self):
         with open(self.lab.path("sluice.yaml"), encoding="utf-8") as f:
             good = f.read()
