@@ -388,7 +388,7 @@ static void bench_find(uint32_t n)
 			for (uint32_t i = 0; i < 32; i++) {
 				k[i] = frontend(
 					(uint32_t)(((next_random() & 0xffffffff) * n) >> 32));
-				svc_table_prefetch(t, &k[i]);
+				svc_prefetch_place(t, &k[i]);
 			}
 			for (uint32_t i = 0; i < 32; i++)
 				if (!svc_table_find(t, &k[i], &hit) ||

@@ -85,20 +85,50 @@ static void service_lane(struct worker *w, struct burst *b, lanes_t i)
 	}
 }
 
+static struct svc_frontend_key lane_frontend(const struct burst *b, lanes_t i)
+{
+	return (struct svc_frontend_key){
+		.addr = lane_dst(b, i),
+		.port = lane_dport(b, i),
+		.proto = b->hdr[i].proto,
+		.family = (uint8_t)lane_family(b, i),
+	};
+}
+
+/* Everything that the decisions will read, step by step (service.h). */
+static void prefetch_services(const struct svc_table *t, const struct burst *b, lanes_t in)
+{
+	const struct svc_port *port[BURST_MAX];
+	struct svc_frontend_key key[BURST_MAX];
+	uint32_t hash[BURST_MAX];
+	lanes_t known = 0;
+
+	lanes_foreach (i, in) {
+		key[i] = lane_frontend(b, i);
+		svc_prefetch_place(t, &key[i]);
+		hash[i] = lane_tuple_hash(b, i);
+	}
+	lanes_foreach (i, in)
+		svc_prefetch_record(t, &key[i]);
+	lanes_foreach (i, in) {
+		port[i] = svc_prefetch_port(t, &key[i]);
+		if (port[i] != NULL)
+			known |= LANE(i);
+	}
+	lanes_foreach (i, known)
+		svc_prefetch_list(port[i]);
+	lanes_foreach (i, known)
+		svc_prefetch_choice(port[i]->cluster, hash[i]);
+	lanes_foreach (i, known)
+		svc_prefetch_backend(port[i]->cluster, hash[i]);
+}
+
 void stage_service(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_service, &b->to.service);
 
-	lanes_foreach (i, in) {
-		struct svc_frontend_key k = {
-			.addr = lane_dst(b, i),
-			.port = lane_dport(b, i),
-			.proto = b->hdr[i].proto,
-			.family = (uint8_t)lane_family(b, i),
-		};
-
-		svc_table_prefetch(w->snap.services->table, &k);
-	}
+	if (in != 0 && !svc_table_is_small(w->snap.services->table))
+		prefetch_services(w->snap.services->table, b, in);
 	lanes_foreach (i, in)
 		service_lane(w, b, i);
 }

@@ -93,9 +93,14 @@ struct svc_list {
  * the same table on every node and after every restart. A list of one has a table of one place. */
 struct svc_list *svc_list_new(const struct svc_backend *backends, uint32_t n);
 
+static inline uint32_t svc_list_place(const struct svc_list *l, uint32_t hash)
+{
+	return (uint32_t)(((uint64_t)hash * l->maglev_size) >> 32);
+}
+
 static inline const struct svc_backend *svc_list_pick(const struct svc_list *l, uint32_t hash)
 {
-	return &l->backends[l->maglev[(uint32_t)(((uint64_t)hash * l->maglev_size) >> 32)]];
+	return &l->backends[l->maglev[svc_list_place(l, hash)]];
 }
 
 /* --- service ports and frontends
@@ -159,8 +164,35 @@ struct svc_hit {
 /* Any worker; true when found. */
 bool svc_table_find(
 	const struct svc_table *t, const struct svc_frontend_key *k, struct svc_hit *out);
-/* Starts the loads a later find of the same key needs. */
-void svc_table_prefetch(const struct svc_table *t, const struct svc_frontend_key *k);
+/* What a decision reads lies in five places, each named by the one before. For a burst of first
+ * packets these start the loads of all of them one place after the other, so that the misses of a
+ * burst run at once: svc_prefetch_place() for all keys, then svc_prefetch_record() for all, then
+ * svc_prefetch_port() for all, ... Small tables stay in the cache without. */
+bool svc_table_is_small(const struct svc_table *t);
+void svc_prefetch_place(const struct svc_table *t, const struct svc_frontend_key *k);
+void svc_prefetch_record(const struct svc_table *t, const struct svc_frontend_key *k);
+/* The service port that the key leads to; NULL: none. */
+const struct svc_port *svc_prefetch_port(
+	const struct svc_table *t, const struct svc_frontend_key *k);
+
+static inline void svc_prefetch_list(const struct svc_port *p)
+{
+	__builtin_prefetch(p->cluster);
+	if (__builtin_expect((p->flags & (SVC_ETP_LOCAL | SVC_ITP_LOCAL)) != 0, 0))
+		__builtin_prefetch(p->local);
+}
+
+static inline void svc_prefetch_choice(const struct svc_list *l, uint32_t hash)
+{
+	if (l->n != 0)
+		__builtin_prefetch(&l->maglev[svc_list_place(l, hash)]);
+}
+
+static inline void svc_prefetch_backend(const struct svc_list *l, uint32_t hash)
+{
+	if (l->n != 0)
+		__builtin_prefetch(&l->backends[l->maglev[svc_list_place(l, hash)]]);
+}
 
 /* --- the decision
  * --------------------------------------------------------------------------------------- */

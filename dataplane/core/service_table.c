@@ -17,6 +17,8 @@
 #include "core/service.h"
 
 #define INDEX_MIN 16
+/* At fewer places everything that lookups read is in the first-level cache. */
+#define INDEX_SMALL 64
 
 struct record {
 	struct svc_frontend_key key;
@@ -337,12 +339,42 @@ bool svc_table_find(
 	}
 }
 
-void svc_table_prefetch(const struct svc_table *t, const struct svc_frontend_key *k)
+bool svc_table_is_small(const struct svc_table *t)
 {
-	const struct index *x;
+	return t == NULL ||
+		atomic_load_explicit(&t->index, memory_order_acquire)->mask < INDEX_SMALL;
+}
 
-	if (t == NULL)
-		return;
-	x = atomic_load_explicit(&t->index, memory_order_acquire);
+void svc_prefetch_place(const struct svc_table *t, const struct svc_frontend_key *k)
+{
+	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
+
 	__builtin_prefetch(&x->at[(uint32_t)hash_of(t, k) & x->mask]);
+}
+
+void svc_prefetch_record(const struct svc_table *t, const struct svc_frontend_key *k)
+{
+	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
+	const struct place *p = &x->at[(uint32_t)hash_of(t, k) & x->mask];
+
+	const struct record *r = atomic_load_explicit(&p->record, memory_order_relaxed);
+
+	/* A guess: the key may lie some places further on. */
+	__builtin_prefetch(r);
+	__builtin_prefetch((const char *)(r + 1) - 1);
+}
+
+const struct svc_port *svc_prefetch_port(
+	const struct svc_table *t, const struct svc_frontend_key *k)
+{
+	struct svc_hit hit;
+
+	if (!svc_table_find(t, k, &hit))
+		return NULL;
+	/* NULL for an address without a port. Allocations are not aligned to lines. */
+	if (hit.svc != NULL) {
+		__builtin_prefetch(hit.svc);
+		__builtin_prefetch((const char *)(hit.svc + 1) - 1);
+	}
+	return hit.svc;
 }

@@ -68,7 +68,9 @@ static void index_agrees_with_naive(void)
 		for (int i = 0; i < 4; i++) {
 			n = test_rand_below(KEYS);
 			k = key(n);
-			svc_table_prefetch(t, &k);
+			svc_prefetch_place(t, &k);
+			svc_prefetch_record(t, &k);
+			CHECK(svc_prefetch_port(t, &k) == (there[n] ? svc[n] : NULL));
 			CHECK_EQ(svc_table_find(t, &k, &hit), there[n]);
 			if (there[n]) {
 				CHECK(hit.svc == svc[n]);
@@ -91,7 +93,7 @@ static void index_empty(void)
 	struct svc_hit hit;
 
 	CHECK(!svc_table_find(NULL, &k, &hit));
-	svc_table_prefetch(NULL, &k);
+	CHECK(svc_table_is_small(NULL));
 	REQUIRE_EQ(svc_table_init(&grace, 1000, &t), 0);
 	CHECK(!svc_table_find(t, &k, &hit));
 	CHECK_EQ(svc_table_remove(t, &k), -ENOENT);
