@@ -6,6 +6,8 @@
  * Run on the caller's thread; tables change under nic->flow_lock. A destroy returns when the
  * e-switch can no longer act by the rule. No message is logged for a rule. */
 
+#include <stdlib.h>
+
 #include <rte_malloc.h>
 
 #include "emu.h"
@@ -155,13 +157,36 @@ static void counter_give(struct emu_nic *nic)
 	nic->fc.counters--;
 }
 
+/* From the NIC's memory; where a sanitizer looks on, from memory that it understands. */
+#ifdef EMU_RULES_FROM_LIBC
+static void *rule_alloc(size_t size)
+{
+	return calloc(1, size);
+}
+
+static void rule_free(struct rte_flow *rule)
+{
+	free(rule);
+}
+#else
+static void *rule_alloc(size_t size)
+{
+	return rte_zmalloc("net_emu_rule", size, 0);
+}
+
+static void rule_free(struct rte_flow *rule)
+{
+	rte_free(rule);
+}
+#endif
+
 static struct rte_flow *rule_new(struct emu_nic *nic, struct emu_set *set,
 	const struct emu_rule_spec *s, const uint64_t *key, uint64_t hash)
 {
 	size_t key_size = set->words * sizeof(*key);
 	struct rte_flow *rule;
 
-	rule = rte_zmalloc("net_emu_rule", sizeof(*rule) + key_size + s->ops_len, 0);
+	rule = rule_alloc(sizeof(*rule) + key_size + s->ops_len);
 	if (rule == NULL)
 		return NULL;
 	rule->magic = EMU_RULE_MAGIC;
@@ -229,7 +254,7 @@ static struct rte_flow *create_locked(
 	rc = rule == NULL ? -ENOMEM
 			  : emu_match_insert(nic, rule, nic->profile->same == EMU_SAME_NEWEST);
 	if (rc != 0) {
-		rte_free(rule);
+		rule_free(rule);
 		if (s->count)
 			nic->fc.counters--;
 		REFUSE(err, ENOMEM, UNSPECIFIED, NULL, "no memory for the rule");
@@ -317,7 +342,7 @@ static int flow_destroy(struct rte_eth_dev *eth, struct rte_flow *rule, struct r
 			rc == ENOENT ? "there is no such rule" : "the device failed (injected)");
 	}
 	emu_quiesce(nic);
-	rte_free(rule);
+	rule_free(rule);
 	nic->fc.destroys++;
 	if (nic->hook != NULL)
 		nic->hook(nic->hook_arg, NET_EMU_DESTROYED);
@@ -339,7 +364,7 @@ void emu_flow_drop_all(struct emu_port *port)
 	emu_quiesce(nic);
 	while ((rule = TAILQ_FIRST(&gone)) != NULL) {
 		TAILQ_REMOVE(&gone, rule, of_port);
-		rte_free(rule);
+		rule_free(rule);
 	}
 }
 

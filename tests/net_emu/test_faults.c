@@ -131,17 +131,21 @@ static void a_destroy_that_fails_leaves_the_rule(void)
 static void handles_that_are_gone_are_counted(void)
 {
 	struct rte_flow *flow;
-	uint64_t hits, bytes;
+	__attribute__((unused)) uint64_t hits, bytes;
 	struct rule r;
 
 	nic_up(STEP);
 	rule_nth(&r, 1);
 	flow = rule_create(0, &r);
 	REQUIRE(flow != NULL);
+	CHECK_EQ(rule_destroy(0, NULL), -ENOENT);
+	CHECK_EQ(nic_counters().bad_handles, 1);
 	CHECK_EQ(rule_destroy(0, flow), 0);
+#ifndef EMU_RULES_FROM_LIBC /* a sanitizer ends the program here */
 	CHECK_EQ(rule_destroy(0, flow), -ENOENT);
 	CHECK_EQ(rule_query(0, flow, &hits, &bytes), -ENOENT);
-	CHECK_EQ(nic_counters().bad_handles, 2);
+	CHECK_EQ(nic_counters().bad_handles, 3);
+#endif
 	nic_down();
 }
 

@@ -393,6 +393,48 @@ static void marks_and_queues(void)
 	nic_down();
 }
 
+/* --- wires --------------------------------------------------------------------------------------
+ */
+
+/* Another ethdev as a wire: net_ring gives back what it is sent. */
+static void another_ethdev_is_a_wire(void)
+{
+	struct frame_spec s = nat_cases[0].from;
+	struct frame in, got;
+	uint16_t wire, id;
+	struct rule r;
+	unsigned seen = 0;
+
+	eal_up();
+	REQUIRE_EQ(rte_vdev_init("net_ring_wire", NULL), 0);
+	REQUIRE_EQ(rte_eth_dev_get_port_by_name("net_ring_wire", &wire), 0);
+	nic_up(STEP ",wire1=net_ring_wire");
+	RTE_ETH_FOREACH_DEV (id)
+		seen += id == wire;
+	CHECK_EQ(seen, 0);
+	rule_init(&r, true);
+	rule_in(&r, 0);
+	rule_flow(&r, &s, 0, 0);
+	act_out(&r, 1);
+	REQUIRE(rule_create(0, &r) != NULL);
+	frame_build(&in, &s);
+	wire_send(0, &in);
+	net_emu_step(nic, 1, 0);
+	CHECK_EQ(nic_counters().forwarded, 1);
+	/* It comes back on port 1, where no rule is. */
+	net_emu_step(nic, 1, 0);
+	CHECK(cpu_recv(1, &got, NULL) >= 0);
+	CHECK_MEM(got.data, in.data, in.len);
+	nic_down();
+	CHECK_EQ(rte_vdev_uninit("net_ring_wire"), 0);
+	/* A wire that does not exist keeps the port from starting. */
+	REQUIRE_EQ(rte_vdev_init(NIC_NAME, "wire=nosuch"), 0);
+	id = (uint16_t)net_emu_ethdev(net_emu_find(NIC_NAME), 0);
+	CHECK_EQ(port_up(id), 0);
+	CHECK_EQ(rte_eth_dev_start(id), -ENODEV);
+	CHECK_EQ(rte_vdev_uninit(NIC_NAME), 0);
+}
+
 /* --- the e-switch's own thread ------------------------------------------------------------------
  */
 
@@ -489,4 +531,5 @@ TEST_SUITE("net_emu_forward", CASE(a_rule_forwards_and_rewrites), CASE(wrong_che
 	CASE(exceptions_reach_software), CASE(dec_ttl_leaves_the_last_hop_to_software),
 	CASE(what_the_out_port_cannot_carry_is_dropped), CASE(software_sends_to_the_wire),
 	CASE(masks_and_priorities), CASE(a_jump_goes_on_in_a_group), CASE(marks_and_queues),
-	CASE(the_thread_forwards_and_the_program_sees_nothing), CASE(a_destroy_is_a_barrier))
+	CASE(another_ethdev_is_a_wire), CASE(the_thread_forwards_and_the_program_sees_nothing),
+	CASE(a_destroy_is_a_barrier))
