@@ -418,6 +418,32 @@ static void who_wins_of_two_equal_matches(void)
 	}
 }
 
+/* Two matches that overlap, of one priority: any client to port 1, then one client to port 2. */
+static void who_wins_of_two_overlapping_matches(void)
+{
+	struct frame in, got;
+	struct rule r;
+
+	for (unsigned hws = 0; hws < 2; hws++) {
+		profile_up(hws ? "mlx5-hws" : "mlx5-sws");
+		rule_init(&r, true);
+		rule_in(&r, 0);
+		rule_flow(&r, &v4, 0, 0);
+		memset(&r.mask[2].ipv4.hdr.src_addr, 0, 4);
+		memset(&r.spec[2].ipv4.hdr.src_addr, 0, 4);
+		act_out(&r, 1);
+		REQUIRE(rule_create(0, &r) != NULL);
+		rule_init(&r, true);
+		rule_in(&r, 0);
+		rule_flow(&r, &v4, 0, 0);
+		act_out(&r, 2);
+		REQUIRE(rule_create(0, &r) != NULL);
+		frame_build(&in, &v4);
+		CHECK_EQ(nic_pass(0, hws ? 2 : 1, &in, &got), TO_WIRE);
+		nic_down();
+	}
+}
+
 /* --- mlx5 by hardware steering ------------------------------------------------------------------
  */
 
@@ -613,7 +639,8 @@ static void eexist_that_means_unsupported(void)
 TEST_SUITE("net_emu_profiles", CASE(each_profile_has_its_dialect), CASE(attributes_are_checked),
 	CASE(items_and_masks_are_refused_not_ignored), CASE(which_tcp_flags_can_be_masked),
 	CASE(order_and_completeness), CASE(tunnels_of_representors_are_for_transfer_rules),
-	CASE(who_wins_of_two_equal_matches), CASE(hws_transfer_is_the_proxys),
-	CASE(hws_stray_spec_bits_never_hit), CASE(hws_proxy_starts_first_and_stops_last),
-	CASE(hws_counters_run_out), CASE(what_a_stop_does_to_rules), CASE(conflicting_input_sets),
+	CASE(who_wins_of_two_equal_matches), CASE(who_wins_of_two_overlapping_matches),
+	CASE(hws_transfer_is_the_proxys), CASE(hws_stray_spec_bits_never_hit),
+	CASE(hws_proxy_starts_first_and_stops_last), CASE(hws_counters_run_out),
+	CASE(what_a_stop_does_to_rules), CASE(conflicting_input_sets),
 	CASE(a_transfer_rule_that_is_not_one), CASE(eexist_that_means_unsupported))
