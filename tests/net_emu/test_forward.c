@@ -536,9 +536,9 @@ static void a_destroy_is_a_barrier(void)
 	struct rule r;
 
 	eal_up();
-	REQUIRE_EQ(rte_vdev_init("net_ring_wire", NULL), 0);
-	REQUIRE_EQ(rte_eth_dev_get_port_by_name("net_ring_wire", &wire), 0);
-	nic_up(STEP ",wire1=net_ring_wire");
+	REQUIRE_EQ(rte_vdev_init("net_ring_hold", NULL), 0);
+	REQUIRE_EQ(rte_eth_dev_get_port_by_name("net_ring_hold", &wire), 0);
+	nic_up(STEP ",wire1=net_ring_hold");
 	REQUIRE(rte_eth_add_tx_callback(wire, 0, hold, NULL) != NULL);
 	rule_init(&r, true);
 	rule_in(&r, 0);
@@ -565,7 +565,7 @@ static void a_destroy_is_a_barrier(void)
 		;
 	CHECK_EQ(nic_counters().forwarded, 1);
 	nic_down();
-	CHECK_EQ(rte_vdev_uninit("net_ring_wire"), 0);
+	CHECK_EQ(rte_vdev_uninit("net_ring_hold"), 0);
 }
 
 /* Rules come and go under the thread's hands. */
