@@ -60,6 +60,7 @@ const struct http_route api_routes[] = {
 	{"/api/v1/offload", HTTP_GET, api_get_offload, 0},
 	{"/api/v1/offload/tables", HTTP_GET, api_get_offload_tables, 0},
 	{"/api/v1/offload/rejections", HTTP_GET, api_get_offload_rejections, 0},
+	{"/api/v1/offload/operations", HTTP_GET, api_get_offload_operations, 0},
 	{"/api/v1/refusals", HTTP_GET, api_get_refusals, 0},
 	{"/api/v1/conflicts", HTTP_GET, api_get_conflicts, 0},
 	{NULL, 0, NULL, 0},

@@ -117,6 +117,7 @@ void api_get_tables(struct http_request *req);
 void api_get_offload(struct http_request *req);
 void api_get_offload_tables(struct http_request *req);
 void api_get_offload_rejections(struct http_request *req);
+void api_get_offload_operations(struct http_request *req);
 void api_get_refusals(struct http_request *req);
 void api_get_conflicts(struct http_request *req);
 void api_get_events(struct http_request *req);

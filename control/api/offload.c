@@ -317,6 +317,39 @@ void api_get_offload_rejections(struct http_request *req)
 	free(s);
 }
 
+/* One a call: what was asked, and behind the last newline, as a comment, what was answered. */
+static void write_operation(struct jw *w, uint64_t number, char *text)
+{
+	char *answer = strrchr(text, '\n');
+
+	if (answer != NULL)
+		*answer++ = '\0';
+	jw_object(w, NULL);
+	jw_string(w, "kind", "OffloadOperation");
+	jw_counter(w, "number", number);
+	jw_string(w, "call", text);
+	jw_string(w, "answer", answer != NULL && strncmp(answer, "# ", 2) == 0 ? answer + 2 : "");
+	jw_object_end(w);
+}
+
+void api_get_offload_operations(struct http_request *req)
+{
+	static const char *const none[] = {NULL};
+	struct offload *o = api_of(req)->deps.offload;
+	char text[OFFLOAD_OPERATION_MAX];
+	uint64_t cursor = 0;
+	struct doc doc;
+
+	if (!api_check_query(req, none) || !doc_begin(&doc, req))
+		return;
+	jw_string(&doc.w, "kind", "OffloadOperationList");
+	jw_array(&doc.w, "items");
+	while (o != NULL && offload_operation_read(o, &cursor, text, sizeof(text)) != 0)
+		write_operation(&doc.w, cursor - 1, text);
+	jw_array_end(&doc.w);
+	doc_send(&doc, 200);
+}
+
 /* --- metrics ------------------------------------------------------------------------------------
  */
 

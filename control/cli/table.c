@@ -113,6 +113,9 @@ static const struct column caps_columns[] = {C("PORT", parent_name), V("SHAPE", 
 static const struct column rejection_columns[] = {
 	V("REASON", "reason"), V("COUNT", "count"), V("MEANING", "meaning"), END};
 
+static const struct column operation_columns[] = {
+	V("NUMBER", "number"), V("ANSWER", "answer"), V("CALL", "call"), END};
+
 static const struct column refusal_columns[] = {V("KIND", "regarding.kind"),
 	V("NAMESPACE", "regarding.namespace"), V("NAME", "regarding.name"), V("FIELD", "field"),
 	V("REASON", "reason"), END};
@@ -229,6 +232,11 @@ const struct type types[] = {
 		.text = "why flows stayed in software",
 		.list = "/api/v1/offload/rejections",
 		.columns = rejection_columns},
+	{.name = "offload-operations",
+		.aliases = "offload-operation",
+		.text = "the last calls of NICs' drivers, as testpmd takes them",
+		.list = "/api/v1/offload/operations",
+		.columns = operation_columns},
 	{.name = "refusals",
 		.aliases = "refusal",
 		.text = "objects refused, wholly or in part, by field",

@@ -345,3 +345,10 @@ uint32_t offload_caps_read(
 	pthread_mutex_unlock(&o->lock);
 	return rows;
 }
+
+uint32_t offload_operation_read(struct offload *o, uint64_t *cursor, char *out, uint32_t size)
+{
+	const struct offload_provider *p = o->e->env.provider;
+
+	return p != NULL && p->operation != NULL ? p->operation(p->arg, cursor, out, size) : 0;
+}

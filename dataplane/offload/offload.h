@@ -145,3 +145,6 @@ void offload_flow_read(struct offload *o, enum ip_family f, uint32_t entry, uint
 /* Rows of that port's matrix (see caps.h); how many there are. */
 uint32_t offload_caps_read(
 	struct offload *o, uint16_t index, struct offload_caps_row *out, uint32_t n);
+/* The device's last calls, oldest first, as struct offload_provider.operation gives them. */
+uint32_t offload_operation_read(struct offload *o, uint64_t *cursor, char *out, uint32_t size);
+#define OFFLOAD_OPERATION_MAX 4608

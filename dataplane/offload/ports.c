@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "offload/engine.h"
+#include "offload/failure.h"
 
 #define FAILURES    8
 #define FAILURES_US 1000000
@@ -260,47 +261,39 @@ enum offload_reason ports_refused(struct offload_engine *e, struct engine_port *
 	const struct offload_rule *rule, int error, const struct offload_error *err)
 {
 	uint64_t now = engine_now_us(e);
-	/* One that tried behind an open breaker learned nothing of the device by another error. */
-	bool tried = p->breaker.trying;
+	struct offload_failure_context ctx = {
+		.call = OFFLOAD_CALL_INSERT,
+		.gone = ports_is_gone(e, p, error),
+		.fresh = p->stats.rules == 0 ||
+			(p->relearned_us != 0 && now - p->relearned_us < RELEARN_US),
+	};
+	enum offload_failure failure = offload_failure_of(error, &ctx);
 
-	switch (error) {
-	case -ENOTSUP:
-	case -EINVAL:
-	case -ENOSYS:
+	/* One that tried behind an open breaker learned nothing of the device by another error. */
+	if (failure != OFFLOAD_FAILURE_DEVICE && failure != OFFLOAD_FAILURE_GONE)
 		p->breaker.trying = false;
-		p->stats.inserts[OFFLOAD_INSERT_SHAPE]++;
+	switch (failure) {
+	case OFFLOAD_FAILURE_SHAPE:
+		p->stats.inserts[error == -EEXIST ? OFFLOAD_INSERT_DRIFT : OFFLOAD_INSERT_SHAPE]++;
 		offload_caps_refused(p->caps, rule, error, err, engine_now_ms(e));
 		return OFFLOAD_ShapeUnsupported;
-	case -ENOSPC:
-	case -ENOMEM:
-	case -EAGAIN:
-	case -ENOENT:
-		p->breaker.trying = false;
+	case OFFLOAD_FAILURE_CAPACITY:
 		p->stats.inserts[OFFLOAD_INSERT_CAPACITY]++;
 		full(e, p);
 		return OFFLOAD_TableFull;
-	case -EEXIST:
-		p->breaker.trying = false;
+	case OFFLOAD_FAILURE_DRIFT:
 		p->stats.inserts[OFFLOAD_INSERT_DRIFT]++;
-		if (p->stats.rules == 0 ||
-			(p->relearned_us != 0 && now - p->relearned_us < RELEARN_US)) {
-			offload_caps_refused(p->caps, rule, error, err, engine_now_ms(e));
-			return OFFLOAD_ShapeUnsupported;
-		}
 		relearn(e, p, p->facts.proxy);
 		return OFFLOAD_Backoff;
-	default:
-		break;
-	}
-	if (ports_is_gone(e, p, error)) {
+	case OFFLOAD_FAILURE_GONE:
 		p->stats.inserts[OFFLOAD_INSERT_GONE]++;
 		ports_gone(e, p);
 		return OFFLOAD_PortGone;
+	default:
+		p->stats.inserts[OFFLOAD_INSERT_DEVICE]++;
+		ports_failed(e, p);
+		return OFFLOAD_Backoff;
 	}
-	p->breaker.trying = tried;
-	p->stats.inserts[OFFLOAD_INSERT_DEVICE]++;
-	ports_failed(e, p);
-	return OFFLOAD_Backoff;
 }
 
 bool ports_escalate(struct offload_engine *e, uint16_t ethdev)

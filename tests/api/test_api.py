@@ -158,7 +158,8 @@ class Resources(Case):
         for path in ("version", "overview", "config", "services", "backends", "nodes", "flows",
                      "vports", "vports/up", "ports", "ports/uplink0", "workers", "workers/1",
                      "routes", "neighbors", "drops", "drop-reasons", "pipelines", "pipelines/pod",
-                     "tables", "offload", "offload/tables", "offload/rejections", "refusals", "conflicts", "events", "services/shop/cart",
+                     "tables", "offload", "offload/tables", "offload/rejections",
+                     "offload/operations", "refusals", "conflicts", "events", "services/shop/cart",
                      "services/shop/cart/backends",
                      "drops?all=true"):
             self.assertEqual(fixture.get("/api/v1/" + path).status, 200, path)

@@ -50,7 +50,7 @@ class Cli(unittest.TestCase):
         self.assertGreater(len(self.types()), 10)
         for t in self.types():
             # The fixture has no NIC to be listed.
-            for form in ("table", "wide") if t not in ("offload", "offload-caps") else ():
+            for form in ("table", "wide") if t not in ("offload", "offload-caps", "offload-operations") else ():
                 self.assertTrue(self.run_cli("get", t, "-o", form), t)
             self.assertIn("kind", json.loads(self.run_cli("get", t, "-ojson")))
             self.assertIn("kind: ", self.run_cli("get", t, "--output=yaml"))
