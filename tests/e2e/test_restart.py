@@ -15,8 +15,8 @@ import time
 from e2e import PODS, LabCase, main, report
 from labkit import LOCAL, NODE1
 
-WITHIN = 2.0  # seconds from the start of the new process
-ATTEMPTS = 3  # a machine that is busy with something else delays any one of them
+WITHIN = 2.0  # seconds from the start of the new process, on a machine that has time for it
+ATTEMPTS = 3  # one that is busy with something else delays any one of them
 CLUSTER_IP = ("10.96.0.70", "fd00:10:96::70")
 HTTP, LINES, ECHO = (80, 30970), (9001, 30971), (9000, 30972)  # port, NodePort
 FAMILIES = ("IPv4", "IPv6")
@@ -29,6 +29,14 @@ def way(kind, family):
 
 
 WAYS = [(kind, family) for kind in ("ClusterIP", "NodePort") for family in FAMILIES]
+
+
+def waiting():
+    """How many times longer than its work anything takes now; 1 where a core is free."""
+    began, worked = time.monotonic(), time.process_time()
+    while time.process_time() - worked < 0.2:
+        pass
+    return max(1.0, (time.monotonic() - began) / 0.2)
 
 
 class Restart(LabCase):
@@ -127,16 +135,18 @@ class Restart(LabCase):
         return began
 
     def restart(self, how):
-        """(results of the clients, when the old one was told to end, when the new one started)."""
+        """(results of the clients, when the old one was told to end, when the new one started, how
+        busy the machine was)."""
         self.answered()
         clients = self.load()
         time.sleep(1)
+        busy = waiting()
         told = time.time()
         began = how()
         self.lab.wait("sluiced", lambda: self.lab.sluiced.get("/readyz")[0] == 200, 30, "readyz")
         self.answered()
         time.sleep(2)  # a TCP that lost segments tries again after a while
-        return self.end(clients), told, began
+        return self.end(clients), told, began, busy
 
     @staticmethod
     def after(result, told, began):
@@ -163,23 +173,22 @@ class Restart(LabCase):
             "goes on" if before == later else "another backend", silent)
 
     def measure(self, name, how):
-        fastest, rows = {}, {}
         for _ in range(ATTEMPTS):
-            results, told, began = self.restart(how)
+            results, told, began, busy = self.restart(how)
+            took, rows = {}, {}
             for key, result in results.items():
                 label = "%-8s  %-9s %s" % key
                 if key[0].startswith("new"):
-                    took = self.after(result, told, began)
-                    fastest[key] = min(took, fastest.get(key, took))
-                    rows[label] = "%.2f s after the start" % fastest[key]
+                    took[key] = self.after(result, told, began)
+                    rows[label] = "%.2f s after the start" % took[key]
                 else:
                     rows[label] = self.fate(key[0], result, told)
                 if key[0] == "live UDP":
                     self.assertTrue(rows[label].startswith("goes on"), rows)
-            if max(fastest.values()) < WITHIN:
+            if max(took.values()) < WITHIN * busy:
                 break
         report("Restart by %s" % name, dict(sorted(rows.items(), reverse=True)))
-        self.assertLess(max(fastest.values()), WITHIN, fastest)
+        self.assertLess(max(took.values()), WITHIN * busy, took)
 
     def test_terminated(self):
         self.measure("SIGTERM, then a start", self.by_term)
