@@ -112,6 +112,17 @@ class Daemon(LabCase):
         self.good(result, 60)
         self.assertEqual(set(result["backends"]), set(PODS))
 
+    def test_a_second_one_is_refused(self):
+        """Both would forward every packet."""
+        load = self.lab.start_client("client-1", "http", WEB[0], 80, seconds=12, pause=0.01)
+        run = self.lab.run("sluiced", self.lab.binary("sluiced"), "--config",
+                           self.lab.path("sluice.yaml"), timeout=60)
+        self.assertEqual(run.returncode, 1)
+        with open(self.lab.path("sluiced.pid"), encoding="utf-8") as f:
+            pid = f.read().split()[0]
+        self.assertIn('reason="another sluiced runs" pid=' + pid, run.stdout + run.stderr)
+        self.good(self.lab.result(load))
+
     def test_ctl(self):
         for args in (["status"], ["get", "services"], ["get", "backends"], ["get", "flows"],
                      ["get", "ports"], ["get", "workers"], ["get", "routes"], ["get", "drops"],
