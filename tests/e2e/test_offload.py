@@ -142,13 +142,13 @@ class Offload(LabCase):
                 before = self.received()
                 time.sleep(1)
                 seen = self.received() - before
+                self.assertTrue([rule for rule in self.rules() if source in rule])
                 # Its end is a line on standard input; the client closes.
                 out, _ = client.communicate("end\n", timeout=20)
                 result = json.loads(out.strip().split("\n")[-1])
                 self.assertEqual(result["error"], "")
                 self.assertGreater(result["lines"], 500)
                 self.assertLess(seen, 50, "workers still see the connection")
-                self.assertTrue([rule for rule in self.rules() if source in rule], self.rules())
                 self.eventually(lambda: self.gone(query, source), "no rule to outlive the FIN", 10)
                 states = {f["state"] for f in self.flows(query)}
                 self.assertLessEqual(states, {"Closing", "Fin", "Reset"}, states)
@@ -174,7 +174,7 @@ class Offload(LabCase):
         self.eventually(lambda: self.in_hardware(query), "the flow in hardware", 8)
         backend = self.in_hardware(query)["backend"]["address"]
         pod = [name for name in LOCAL if LOCAL[name][0] == backend][0]
-        before = self.datagrams(pod)
+        self.assertGreater(self.datagrams(pod), 100)
         self.assertTrue([rule for rule in self.rules() if backend in rule], self.rules())
         # The device takes its time: so does the acknowledgement.
         self.nic("set del_us 200000")
@@ -185,7 +185,6 @@ class Offload(LabCase):
             # What was on its way through the pod's own interface has arrived.
             time.sleep(0.2)
             after = self.datagrams(pod)
-            self.assertGreater(after, before)
             time.sleep(2)
             self.assertEqual(self.datagrams(pod), after)
             # Its client has another endpoint, and that is in hardware soon.
