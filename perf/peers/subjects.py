@@ -31,6 +31,14 @@ class Failed(Exception):
     """The subject ran and did not do what it should."""
 
 
+def build_folder():
+    """Where the programs under test are; perf/run says so."""
+    folder = os.environ.get("SLUICE_BUILD")
+    if not folder:
+        raise SystemExit("SLUICE_BUILD must name a build folder (perf/run sets it)")
+    return folder
+
+
 def until(what, seconds, text):
     """Polls what() until it is true, and returns it."""
     end = time.monotonic() + seconds
