@@ -3,23 +3,23 @@
 
 /* The pipeline in one process (harness.h): established flows, new ones, a flood, two workers.
  *
- *	bench_pipeline [--flows N] [--hot N] [--services N] [--rounds N] [--bursts N] [--v6] [--tcp]
- *[--plain]
- *		[--nodeport] [--fragments] [--size BYTES[,BYTES]] [--zipf S] [--policy]
- *[--small-pages]
+ *	bench_pipeline [--flows N] [--hot N] [--services N] [--rounds N] [--bursts N]
+ *		[--v6] [--tcp] [--plain] [--nodeport] [--fragments] [--size BYTES[,BYTES]]
+ *		[--zipf S] [--policy] [--small-pages]
  *		[--new | --memory | --flood N | --siege | --workers 2]
  *
  * Prints one line of JSON: ticks a packet (a flow with --new) of every round's median burst,
  * their means, and those of the source alone. Every packet has to be forwarded and every checked
- * one has to be right, or there is no number. --memory: bytes of the table a flow when four places
- * in five are taken, with that many flows established. --flood N: established packets beside N
- * first packets each, as the part of their rate that they keep; --siege: beside a queue of first
- * packets that is never empty, whose own time counts. --workers 2: how many times the
- *rate of one worker two have. --policy: with a stage that looks at first packets and accepts them.
- *With
- * --new each packet is the first of a flow, flows live a fixed time and the sweep runs, so that as
- * many expire as begin. Under callgrind (--toggle-collect=measured) instructions a packet are
- *exact. Ends with 77 when there is not enough memory or there are not enough processors. */
+ * one has to be right, or there is no number.
+ *
+ * --memory: bytes of the table a flow when four places in five are taken, with that many flows
+ * established. --flood N: established packets beside N first packets each, as the part of their
+ * rate that they keep. --siege: beside a queue of first packets that is never empty, whose own
+ * time counts. --workers 2: how many times the rate of one worker two have. --policy: with a stage
+ * that looks at first packets and accepts them. --new: each packet is the first of a flow, flows
+ * live a fixed time and the sweep runs, so that as many expire as begin. Under callgrind
+ * (--toggle-collect=measured) instructions a packet are exact. Ends with 77 when there is not
+ * enough memory or there are not enough processors. */
 
 #include <getopt.h>
 #include <pthread.h>
