@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The Sluice authors
 """What a figure depends on: the machine and the build."""
 
+import glob
 import hashlib
 import json
 import os
@@ -49,6 +50,11 @@ def facts():
         "transparent_hugepages": read("/sys/kernel/mm/transparent_hugepage/enabled").strip(),
         "kernel": platform.release(), "hypervisor": "hypervisor" in cpu,
         "dpdk": output("pkg-config", "--modversion", "libdpdk"),
+        "ovs": output("ovs-vswitchd", "--version").partition("\n")[0],
+        "nft": output("nft", "--version"), "valgrind": output("valgrind", "--version"),
+        "numa_nodes": len(glob.glob("/sys/devices/system/node/node[0-9]*")),
+        "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or "none",
+        "mitigations": read("/sys/devices/system/cpu/vulnerabilities/spectre_v2").strip(),
     }
     key = [str(f[k]) for k in ("cpu", "cores", "cache", "memory", "kernel")]
     f["fingerprint"] = hashlib.sha256("|".join(key).encode()).hexdigest()[:12]
