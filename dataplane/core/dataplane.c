@@ -85,6 +85,7 @@ int worker_init(struct worker *w, struct dataplane *dp, uint32_t id, const struc
 	w->io = io;
 	w->random = UINT32_C(0x9e3779b9) * (id + 1);
 	w->reject_tokens = REJECT_BURST;
+	w->admission.quiet = FLOW_QUIET_BURSTS;
 	if (getrandom(&salt, sizeof(salt), GRND_NONBLOCK) != sizeof(salt))
 		salt = (uint64_t)(uintptr_t)w;
 	w->frags = frag_table_new(FRAG_ENTRIES, FRAG_HELD_MAX, salt);
