@@ -41,9 +41,9 @@
 #define FLOW_TOUCH_MS 1000
 
 /* A worker that is behind (more waits in a queue than a burst takes) lets flows that exist go
- * first. A first packet costs as much as a dozen later ones; for each 256 of these it takes one
- * more, which leaves them nineteen parts of twenty. */
-#define FLOW_NEW_PER_HITS 256
+ * first. A first packet costs as much as a dozen later ones; for each 512 of these it takes one
+ * more. */
+#define FLOW_NEW_PER_HITS 512
 /* It takes so many at once that a moment's burst of connections is not refused, and that even with
  * as many the queues of other ports (1024 and more) do not overflow meanwhile: 60 us. */
 #define FLOW_NEW_CREDIT 256
