@@ -12,7 +12,10 @@
 
 #define TICK_US      10000
 #define WINDOW_TICKS 100
-#define BACKOFF_MAX  6 /* 64 s */
+/* More lists than a second has ticks: a thread that a device held up is behind for a while, and
+ * must not take a second that just began for one that is over. */
+#define CALENDAR    256
+#define BACKOFF_MAX 6 /* 64 s */
 /* Counts that the histogram of judged flows tells apart. */
 #define COUNTS 16
 
@@ -23,9 +26,9 @@ struct list {
 struct choice {
 	struct choice_config cfg;
 	struct nominee *at[IP_FAMILIES];
-	uint64_t tick;                       /* the last one judged */
-	uint32_t room;                       /* at the last tick */
-	uint32_t calendar[WINDOW_TICKS + 1]; /* id + 1 */
+	uint64_t tick;               /* the last one judged */
+	uint32_t room;               /* at the last tick */
+	uint32_t calendar[CALENDAR]; /* id + 1 */
 	struct list waiting[CHOICE_CLASSES];
 	/* Flows judged in the last second or so, by count, times 256. */
 	uint64_t judged[COUNTS];
@@ -39,6 +42,7 @@ int choice_new(const struct choice_config *cfg, struct choice **out)
 	if (c == NULL)
 		return -ENOMEM;
 	c->cfg = *cfg;
+	c->room = UINT32_MAX;
 	for (int f = 0; f < IP_FAMILIES; f++) {
 		c->at[f] = calloc(cfg->flows[f] != 0 ? cfg->flows[f] : 1, sizeof(struct nominee));
 		if (c->at[f] == NULL) {
@@ -168,7 +172,7 @@ void choice_refuse(struct choice *c, uint32_t id, uint64_t now_us)
 
 static void start_second(struct choice *c, uint32_t id, struct nominee *n, uint64_t now_us)
 {
-	uint32_t *list = &c->calendar[(now_us / TICK_US + WINDOW_TICKS) % (WINDOW_TICKS + 1)];
+	uint32_t *list = &c->calendar[(now_us / TICK_US + WINDOW_TICKS) % CALENDAR];
 
 	n->count = 0;
 	set_state(n, NOMINEE_COUNTED);
@@ -264,11 +268,10 @@ void choice_tick(struct choice *c, uint32_t room, uint64_t now_us)
 	uint64_t now = now_us / TICK_US;
 
 	c->room = room;
-
-	if (c->tick == 0 || now - c->tick > WINDOW_TICKS + 1)
-		c->tick = now > WINDOW_TICKS + 1 ? now - WINDOW_TICKS - 1 : 0;
+	if (c->tick == 0 || now - c->tick > CALENDAR)
+		c->tick = c->tick == 0 ? now : now - CALENDAR;
 	while (c->tick < now) {
-		uint32_t *list = &c->calendar[++c->tick % (WINDOW_TICKS + 1)];
+		uint32_t *list = &c->calendar[++c->tick % CALENDAR];
 		uint32_t first = *list;
 		uint32_t left = room > c->stats.waiting ? room - c->stats.waiting : 0;
 

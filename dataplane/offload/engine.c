@@ -438,7 +438,11 @@ static void tick(struct offload_engine *e, uint64_t now)
 {
 	uint64_t share_ns = (uint64_t)ENGINE_TICK_US * 10 * e->cfg.insert_share;
 	uint64_t inserts = share_ns / (e->insert_ns != 0 ? e->insert_ns : 1);
-	uint32_t room = e->cap.learned > e->cap.used ? (e->cap.learned - e->cap.used) / 2 : 0;
+	uint32_t room = e->cap.learned > e->cap.used ? e->cap.learned - e->cap.used : 0;
+
+	/* In flows: of two rules, or as many as those have that are there. */
+	room = e->n_in != 0 && e->cap.used != 0 ? (uint32_t)((uint64_t)room * e->n_in / e->cap.used)
+						: room / 2;
 
 	e->tick_us = now;
 	e->insert_left = inserts < 1           ? 1
