@@ -257,10 +257,13 @@ void lab_run_ms(struct lab *lab, uint32_t ms)
 	uint64_t beside = 0;
 
 	while (clock_us(lab) < end) {
-		uint32_t wait = engine_turn(lab->e);
-
 		/* A turn that found nothing to wait for took some time all the same. */
-		offload_fake_advance_us(lab->fake, wait != 0 ? wait : 100);
+		uint64_t wait = engine_turn(lab->e), left;
+
+		if (wait == 0)
+			wait = 100;
+		left = end > clock_us(lab) ? end - clock_us(lab) : 0;
+		offload_fake_advance_us(lab->fake, wait < left ? wait : left);
 		if (clock_us(lab) < beside)
 			continue;
 		beside = clock_us(lab) + 10000;
