@@ -92,7 +92,7 @@ static void sample_tunnel(unsigned shape, struct offload_tunnel *t)
 
 void offload_caps_sample(unsigned shape, uint16_t port, uint16_t peer, struct offload_rule *r)
 {
-	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 1};
+	static const uint8_t smac[6] = {0x02, 0, 0, 0, 0, 1}, dmac[6] = {0x02, 0, 0, 0, 0, 2};
 
 	memset(r, 0, sizeof(*r));
 	r->match.port = port;
@@ -114,8 +114,8 @@ void offload_caps_sample(unsigned shape, uint16_t port, uint16_t peer, struct of
 	r->match.no_tcp_control = r->match.proto == IP_PROTO_TCP;
 	r->match.ttl = 64;
 	r->to.set = OFFLOAD_SET_MAC;
-	memcpy(r->to.smac, mac, 6);
-	memcpy(r->to.dmac, mac, 6);
+	memcpy(r->to.smac, smac, 6);
+	memcpy(r->to.dmac, dmac, 6);
 	if (shape & OFFLOAD_SHAPE_TTL)
 		r->to.set |= OFFLOAD_DEC_TTL;
 	if (shape & OFFLOAD_SHAPE_NAT_SRC) {
