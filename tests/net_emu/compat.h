@@ -2,7 +2,8 @@
  * Copyright (c) 2026 The Sluice authors */
 
 /* What differs for a driver between the DPDK releases 22.11 and 24.11. Every test of a version is
- * in this file; the other files use the names of the newest release. Compile time only. */
+ * in this file; the other files use the names of the newest release. Compile time only. Built
+ * and run with 22.11; what 24.11 needs is from its release notes. */
 
 #pragma once
 
