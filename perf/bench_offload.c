@@ -285,7 +285,8 @@ static int d_query(void *arg, struct offload_handle *handle, struct offload_coun
 {
 	static uint64_t n;
 
-	*out = (struct offload_count){.packets = ++n, .bytes = n * 64};
+	n++;
+	*out = (struct offload_count){.packets = n, .bytes = n * 64};
 	return 0;
 }
 

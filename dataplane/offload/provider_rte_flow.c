@@ -347,7 +347,7 @@ static int rte_nonsense(void *arg, uint16_t port, unsigned which, struct offload
 		return -ENODEV;
 	eth.hdr.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
 	eth_mask.hdr.ether_type = UINT16_MAX;
-	ip.hdr.dst_addr = RTE_BE32(RTE_IPV4(192, 0, 2, 2));
+	ip.hdr.dst_addr = RTE_BE32(UINT32_C(0xc0000202)); /* 192.0.2.2 */
 	ip_mask.hdr.dst_addr = UINT32_MAX;
 	switch (which) {
 	case 0:
