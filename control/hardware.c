@@ -219,11 +219,6 @@ bool hardware_settled(void *hardware, uint64_t ticket)
 	return offload_settled(h->offload, ticket);
 }
 
-int hardware_event_fd(const struct hardware *h)
-{
-	return offload_event_fd(h->offload);
-}
-
 struct offload *hardware_offload(struct hardware *h)
 {
 	return h != NULL ? h->offload : NULL;

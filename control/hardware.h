@@ -37,7 +37,5 @@ bool hardware_present(void *hardware);
 /* struct reconcile_io: what is in hardware by an older configuration, out. */
 uint64_t hardware_revalidate(void *hardware);
 bool hardware_settled(void *hardware, uint64_t ticket);
-/* Readable when something has settled; read it empty. */
-int hardware_event_fd(const struct hardware *h);
 
 struct offload *hardware_offload(struct hardware *h);

@@ -20,6 +20,7 @@
 #include "core/flow.h"
 #include "core/maglev.h"
 #include "core/service.h"
+#include "perf/flow_keys.h"
 #include "perf/ticks.h"
 
 #define REPEAT_MAX 101
@@ -71,29 +72,11 @@ struct bench {
 	uint32_t n;
 };
 
-static void key4(uint32_t n, enum lane_dir dir, struct flow_key4 *k)
-{
-	uint16_t port = (uint16_t)(n >> 16 | 0x400);
-
-	*k = (struct flow_key4){.proto = IP_PROTO_TCP};
-	if (dir == DIR_FORWARD) {
-		k->src = 0x0a000000 + (n & 0xffff);
-		k->dst = 0x0a600001;
-		k->sport = port;
-		k->dport = 80;
-	} else {
-		k->src = 0x0a010001;
-		k->dst = 0x0a000000 + (n & 0xffff);
-		k->sport = 8080;
-		k->dport = port;
-	}
-}
-
 static void key6(uint32_t n, enum lane_dir dir, struct flow_key6 *k)
 {
 	struct flow_key4 k4;
 
-	key4(n, dir, &k4);
+	flow_keys_at(n, dir, &k4);
 	memset(k, 0, sizeof(*k));
 	memcpy(k->src + 12, &k4.src, 4);
 	memcpy(k->dst + 12, &k4.dst, 4);
@@ -104,7 +87,7 @@ static void key6(uint32_t n, enum lane_dir dir, struct flow_key6 *k)
 static void fill_lane(const struct bench *b, struct burst *u, uint32_t lane, uint32_t n)
 {
 	if (b->f == IP_V4)
-		key4(n, n & 1, &u->key4[lane]);
+		flow_keys_at(n, n & 1, &u->key4[lane]);
 	else
 		key6(n, n & 1, &u->key6[lane]);
 }
@@ -118,7 +101,7 @@ static uint32_t add_flow(struct bench *b, uint32_t n)
 		return e;
 	for (int dir = 0; dir < 2; dir++) {
 		if (b->f == IP_V4)
-			key4(n, dir, &flow_array4(b->t)[e].key[dir]);
+			flow_keys_at(n, dir, &flow_array4(b->t)[e].key[dir]);
 		else
 			key6(n, dir, &flow_array6(b->t)[e].key[dir]);
 	}
@@ -218,7 +201,7 @@ static void insert_burst(struct bench *b, uint32_t first, uint32_t burst)
 			struct flow_key6 k6;
 
 			if (b->f == IP_V4) {
-				key4(first + i, dir, &k4);
+				flow_keys_at(first + i, dir, &k4);
 				flow_prefetch4(b->t, &k4);
 			} else {
 				key6(first + i, dir, &k6);

@@ -27,6 +27,7 @@
 #include <rte_ring.h>
 
 #include "core/flow.h"
+#include "perf/flow_keys.h"
 #include "perf/ticks.h"
 
 #define BURST      64
@@ -88,22 +89,7 @@ static uint64_t next_random(void)
 /* number: twice the flow, and one more for its reply. */
 static void key_of(uint32_t number, struct flow_key4 *k)
 {
-	uint32_t n = number / 2;
-	uint16_t port = (uint16_t)(n >> 16 | 0x400);
-
-	memset(k, 0, sizeof(*k));
-	k->proto = IP_PROTO_TCP;
-	if (number % 2 == 0) {
-		k->src = 0x0a000000 + (n & 0xffff);
-		k->dst = 0x0a600001;
-		k->sport = port;
-		k->dport = 80;
-	} else {
-		k->src = 0x0a010001;
-		k->dst = 0x0a000000 + (n & 0xffff);
-		k->sport = 8080;
-		k->dport = port;
-	}
+	flow_keys_at(number / 2, number % 2 == 0 ? DIR_FORWARD : DIR_REPLY, k);
 }
 
 static void *huge_alloc(void *arg, size_t size, size_t align, const char *name)

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,46 +150,33 @@ static bool blob_has_chain(const void *blob, size_t len)
 	return memmem(blob, len, CHAIN, sizeof(CHAIN)) != NULL;
 }
 
-static bool look_legacy4(void)
+/* Both families' requests have the same numbers and shapes, under two names. */
+_Static_assert(IPT_SO_GET_INFO == IP6T_SO_GET_INFO && IPT_SO_GET_ENTRIES == IP6T_SO_GET_ENTRIES,
+	"one request");
+_Static_assert(sizeof(struct ipt_getinfo) == sizeof(struct ip6t_getinfo) &&
+		offsetof(struct ipt_getinfo, size) == offsetof(struct ip6t_getinfo, size),
+	"one answer");
+_Static_assert(sizeof(struct ipt_get_entries) == sizeof(struct ip6t_get_entries) &&
+		offsetof(struct ipt_get_entries, size) == offsetof(struct ip6t_get_entries, size),
+	"one header of the blob");
+
+/* family, level: AF_INET and IPPROTO_IP, AF_INET6 and IPPROTO_IPV6. */
+static bool look_legacy(int family, int level)
 {
 	struct ipt_getinfo info = {.name = "nat"};
-	int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+	int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
 	struct ipt_get_entries *e = NULL;
 	socklen_t len = sizeof(info);
 	bool found = false;
 
-	if (fd >= 0 && getsockopt(fd, IPPROTO_IP, IPT_SO_GET_INFO, &info, &len) == 0 &&
+	if (fd >= 0 && getsockopt(fd, level, IPT_SO_GET_INFO, &info, &len) == 0 &&
 		info.size < LEGACY_MAX)
 		e = calloc(1, sizeof(*e) + info.size);
 	if (e != NULL) {
 		strcpy(e->name, info.name);
 		e->size = info.size;
 		len = (socklen_t)(sizeof(*e) + info.size);
-		found = getsockopt(fd, IPPROTO_IP, IPT_SO_GET_ENTRIES, e, &len) == 0 &&
-			blob_has_chain(e, len);
-	}
-	free(e);
-	if (fd >= 0)
-		close(fd);
-	return found;
-}
-
-static bool look_legacy6(void)
-{
-	struct ip6t_getinfo info = {.name = "nat"};
-	int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-	struct ip6t_get_entries *e = NULL;
-	socklen_t len = sizeof(info);
-	bool found = false;
-
-	if (fd >= 0 && getsockopt(fd, IPPROTO_IPV6, IP6T_SO_GET_INFO, &info, &len) == 0 &&
-		info.size < LEGACY_MAX)
-		e = calloc(1, sizeof(*e) + info.size);
-	if (e != NULL) {
-		strcpy(e->name, info.name);
-		e->size = info.size;
-		len = (socklen_t)(sizeof(*e) + info.size);
-		found = getsockopt(fd, IPPROTO_IPV6, IP6T_SO_GET_ENTRIES, e, &len) == 0 &&
+		found = getsockopt(fd, level, IPT_SO_GET_ENTRIES, e, &len) == 0 &&
 			blob_has_chain(e, len);
 	}
 	free(e);
@@ -201,9 +189,10 @@ unsigned kube_proxy_look(void)
 {
 	unsigned signs = look_nftables();
 
-	if (has_nat("/proc/thread-self/net/ip_tables_names") && look_legacy4())
+	if (has_nat("/proc/thread-self/net/ip_tables_names") && look_legacy(AF_INET, IPPROTO_IP))
 		signs |= KUBE_PROXY_IPTABLES;
-	if (has_nat("/proc/thread-self/net/ip6_tables_names") && look_legacy6())
+	if (has_nat("/proc/thread-self/net/ip6_tables_names") &&
+		look_legacy(AF_INET6, IPPROTO_IPV6))
 		signs |= KUBE_PROXY_IPTABLES;
 	if (if_nametoindex("kube-ipvs0") != 0)
 		signs |= KUBE_PROXY_IPVS;

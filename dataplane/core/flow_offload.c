@@ -28,19 +28,6 @@ const char *const offload_reason_texts[OFFLOAD_REASONS] = {
 #undef OFFLOAD_REASON
 };
 
-const char *offload_state_name(enum offload_state s)
-{
-	static const char *const names[OFFLOAD_STATES] = {
-		[OFFLOAD_SOFTWARE] = "Software",
-		[OFFLOAD_QUEUED] = "Queued",
-		[OFFLOAD_PENDING] = "Pending",
-		[OFFLOAD_HARDWARE] = "Hardware",
-		[OFFLOAD_REVOKING] = "Revoking",
-	};
-
-	return s < OFFLOAD_STATES ? names[s] : "Unknown";
-}
-
 /* Generation and state in one look. */
 static bool lives(const struct flow_meta *m, uint32_t generation)
 {

@@ -35,8 +35,6 @@ enum offload_state {
 	OFFLOAD_STATES
 };
 
-const char *offload_state_name(enum offload_state s);
-
 /* The word of a direction: state, why it is not in hardware, since when. All bits 0: software,
  * and nobody asked for more. */
 static inline uint32_t offload_word(

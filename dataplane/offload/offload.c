@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,7 +31,6 @@ struct offload {
 	bool started;
 	_Atomic bool stop;
 	_Atomic uint64_t settled; /* ticket */
-	int event_fd;
 	bool confirmed;
 
 	pthread_mutex_t lock; /* the command */
@@ -88,15 +86,10 @@ static void sleep_until_woken(struct offload *o, uint32_t us)
 
 static void tell_settled(struct offload *o)
 {
-	static const uint64_t one = 1;
 	uint64_t ticket = o->e->pass_done;
 
-	if (ticket == atomic_load_explicit(&o->settled, memory_order_relaxed))
-		return;
-	atomic_store_explicit(&o->settled, ticket, memory_order_release);
-	/* Full means that nobody has read it yet, which is as good. */
-	if (write(o->event_fd, &one, sizeof(one)) < 0)
-		return;
+	if (ticket != atomic_load_explicit(&o->settled, memory_order_relaxed))
+		atomic_store_explicit(&o->settled, ticket, memory_order_release);
 }
 
 static void *thread_main(void *arg)
@@ -137,8 +130,6 @@ static void sync_init(struct offload *o)
 static void offload_free(struct offload *o)
 {
 	engine_free(o->e);
-	if (o->event_fd >= 0)
-		close(o->event_fd);
 	pthread_cond_destroy(&o->wake);
 	pthread_cond_destroy(&o->done);
 	pthread_mutex_destroy(&o->lock);
@@ -154,8 +145,7 @@ int offload_start(
 	if (o == NULL)
 		return -ENOMEM;
 	sync_init(o);
-	o->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	ret = o->event_fd < 0 ? -errno : engine_new(cfg, env, &o->e);
+	ret = engine_new(cfg, env, &o->e);
 	if (ret == 0)
 		ret = -pthread_create(&o->thread, NULL, thread_main, o);
 	if (ret < 0) {
@@ -244,11 +234,6 @@ uint64_t offload_flush(struct offload *o)
 bool offload_settled(const struct offload *o, uint64_t ticket)
 {
 	return atomic_load_explicit(&o->settled, memory_order_acquire) >= ticket;
-}
-
-int offload_event_fd(const struct offload *o)
-{
-	return o->event_fd;
 }
 
 /* --- readers -----------------------------------------------------------------------------------

@@ -132,8 +132,6 @@ uint64_t offload_revalidate(struct offload *o);
 uint64_t offload_flush(struct offload *o);
 /* Have the destroys of that ticket, and all before it, returned? Any thread. */
 bool offload_settled(const struct offload *o, uint64_t ticket);
-/* Readable when a ticket has settled; read it empty. */
-int offload_event_fd(const struct offload *o);
 
 /* --- any thread ---------------------------------------------------------------------------------
  */
