@@ -5,7 +5,7 @@
  *
  *	bench_pipeline [--flows N] [--hot N] [--services N] [--rounds N] [--bursts N]
  *		[--v6] [--tcp] [--plain] [--nodeport] [--fragments] [--size BYTES[,BYTES]]
- *		[--zipf S] [--policy] [--small-pages]
+ *		[--zipf S] [--policy] [--floor] [--small-pages]
  *		[--new | --memory | --flood N | --siege | --workers 2]
  *
  * Prints one line of JSON: ticks a packet (a flow with --new) of every round's median burst,
@@ -15,11 +15,12 @@
  * --memory: bytes of the table a flow when four places in five are taken, with that many flows
  * established. --flood N: established packets beside N first packets each, as the part of their
  * rate that they keep. --siege: beside a queue of first packets that is never empty, whose own
- * time counts. --workers 2: how many times the rate of one worker two have. --policy: with a stage
- * that looks at first packets and accepts them. --new: each packet is the first of a flow, flows
- * live a fixed time and the sweep runs, so that as many expire as begin. Under callgrind
- * (--toggle-collect=measured) instructions a packet are exact. Ends with 77 when there is not
- * enough memory or there are not enough processors. */
+ * time counts. --workers 2: how many times the rate of one worker two have. --policy: with a
+ * stage that looks at first packets and accepts them. --floor: samples of the source alone.
+ * --new: each packet is the first of a flow, flows live a fixed time and the sweep runs, so
+ * that as many expire as begin. Under callgrind (--toggle-collect=measured) instructions a
+ * packet are exact. Ends with 77 when there is not enough memory or there are not enough
+ * processors. */
 
 #include <getopt.h>
 #include <pthread.h>
@@ -41,7 +42,7 @@
 static double samples[ROUNDS_MAX], means[ROUNDS_MAX], floors[ROUNDS_MAX];
 static uint64_t by_burst[CORES_MAX][BURSTS_MAX]; /* of a round, by burst */
 static uint32_t rounds = 15, bursts = 2000, flood_bursts = 10;
-static bool with_policy;
+static bool with_policy, floor_only;
 
 /* gcc clones functions under other names unless told noipa; clang does not, and knows no noipa. */
 #if defined(__clang__)
@@ -461,7 +462,7 @@ static void print(enum mode mode)
 		h.v6 ? "ipv6" : "ipv4", h.tcp ? "tcp" : "udp", traffic[h.traffic], h.n_flows,
 		h.n_services, zipf, (unsigned long long)harness_forwarded(),
 		(unsigned long long)harness_checked(), ticks_per_second());
-	print_array("samples", samples);
+	print_array("samples", floor_only ? floors : samples);
 	if (mode == MODE_ESTABLISHED || mode == MODE_NEW)
 		print_array("means", means);
 	if (mode == MODE_ESTABLISHED)
@@ -538,6 +539,7 @@ int main(int argc, char **argv)
 		{"size", required_argument, NULL, 'B'},
 		{"zipf", required_argument, NULL, 'z'},
 		{"policy", no_argument, NULL, 'P'},
+		{"floor", no_argument, NULL, 'o'},
 		{"small-pages", no_argument, NULL, 's'},
 		{"new", no_argument, NULL, 'n'},
 		{"memory", no_argument, NULL, 'm'},
@@ -598,6 +600,9 @@ int main(int argc, char **argv)
 			break;
 		case 'P':
 			with_policy = true;
+			break;
+		case 'o':
+			floor_only = true;
 			break;
 		case 's':
 			h.huge = false;

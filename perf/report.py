@@ -168,10 +168,9 @@ def table(cases):
                 f'{r["status"]}: {html.escape(r["message"])}</tr>')
             continue
         s = r["summary"]
-        remark = "noisy" if s["spread_percent"] > 5 else ""
         rows.append(f'<tr><td>{html.escape(c["name"])}<td class="n">{s["median"]:.4g}'
             f'<td class="n">{s["min"]:.4g}<td class="n">{s["max"]:.4g}<td class="n">{s["n"]}'
-            f'<td>{html.escape(c["unit"])}<td>{remark}</tr>')
+            f'<td>{html.escape(c["unit"])}<td>{stats.remark(r)}</tr>')
     return "\n".join(rows + ["</table>"])
 
 

@@ -24,6 +24,13 @@ def summary(samples):
         "mad": mad(samples), "spread_percent": round(100 * mad(samples) / m, 2) if m else 0}
 
 
+def remark(result):
+    """What makes a result doubtful."""
+    words = ["noisy"] if result["summary"]["spread_percent"] > 5 else []
+    words += [result["machine"]["moved"]] if result.get("machine", {}).get("moved") else []
+    return ", ".join(words)
+
+
 def mann_whitney(a, b):
     """Two-sided p by the normal approximation, ties by mid ranks."""
     both = sorted((v, side) for side, values in ((0, a), (1, b)) for v in values)

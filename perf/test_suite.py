@@ -17,8 +17,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "peers")]
 import frames  # noqa: E402
 import goals   # noqa: E402
+import machine  # noqa: E402
 import report  # noqa: E402
 import stats   # noqa: E402
+import subjects  # noqa: E402
 
 BENCH = sys.argv.pop(1)
 
@@ -147,6 +149,49 @@ class Scenarios(unittest.TestCase):
         self.assertNotIn("<script", page)
 
 
+class Hooks(unittest.TestCase):
+    """A program of somebody else's becomes a row, and tells when it cannot run."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        os.environ["SLUICE_PEERS"] = self.folder.name
+        self.addCleanup(os.environ.pop, "SLUICE_PEERS")
+
+    def hook(self, name, script):
+        path = os.path.join(self.folder.name, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\n" + script)
+        os.chmod(path, 0o755)
+        return subjects.Hook(subjects.hooks()[name], "/scratch", ("a.pcap", "b.pcap"))
+
+    def test_a_program_is_told_files_and_processors(self):
+        hook = self.hook("vpp", '[ "$*" = "/scratch a.pcap b.pcap 0.5" ] || exit 1\n'
+            '[ "$PEER_WORKER_CPU" -ne "$PEER_CONTROL_CPU" ] && echo \'{"ticks": 81.5}\'\n')
+        self.assertEqual(hook.ticks(0.5), (81.5, 81.5))
+
+    def test_absent_and_failed_are_told_apart(self):
+        with self.assertRaisesRegex(subjects.Absent, "no huge pages"):
+            self.hook("other", "echo no huge pages; exit 77\n").ticks(1)
+        with self.assertRaisesRegex(subjects.Failed, "crashed"):
+            self.hook("other", "echo crashed >&2; exit 3\n").ticks(1)
+
+    def test_those_that_readers_look_for_are_absent_by_name(self):
+        self.assertEqual(set(subjects.hooks()), {"vpp", "grout"})
+        with self.assertRaises(subjects.Absent):
+            subjects.Hook(subjects.hooks()["grout"], "/scratch", ()).ticks(1)
+
+
+class Machine(unittest.TestCase):
+    def test_a_moved_clock_is_told_and_makes_no_verdict_but_ok(self):
+        still = {"addition": 0.75, "load": 200}
+        self.assertIsNone(machine.moved(still, {"addition": 0.751, "load": 210}))
+        self.assertEqual(machine.moved(still, {"addition": 0.9, "load": 200}), "clock moved")
+        self.assertEqual(machine.moved(still, {"addition": 0.75, "load": 300}), "cache of others")
+        doubtful = case("ipv4", "udp 1k", [50.0, 51.0], machine={"moved": "clock moved"})
+        self.assertIn("clock moved", stats.remark(doubtful["result"]))
+
+
 class Bench(unittest.TestCase):
     """The benchmark's own check is alive: every mode checks packets, and none of them is wrong."""
 
@@ -159,7 +204,8 @@ class Bench(unittest.TestCase):
     def test_every_kind_of_traffic(self):
         for args in (["--plain"], ["--tcp"], ["--v6"], ["--nodeport"], ["--nodeport", "--v6", "--tcp"],
                 ["--fragments"], ["--fragments", "--v6"], ["--size", "60,576,1514"], ["--policy"],
-                ["--services", "100"], ["--services", "100", "--v6"], ["--hot", "1"], ["--zipf", "1.1"]):
+                ["--services", "100"], ["--services", "100", "--v6"], ["--hot", "1"], ["--zipf", "1.1"],
+                ["--floor"]):
             out = self.run_bench(*args)
             self.assertEqual(out["packets"], 1280, args)
             self.assertGreater(out["checked"], 0, args)

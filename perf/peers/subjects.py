@@ -185,6 +185,8 @@ class Hook:
         self.program, self.folder, self.files = program, folder, files
 
     def ticks(self, seconds):
+        if self.program is None:
+            raise Absent("no program of this name in SLUICE_PEERS (perf/peers/README.md)")
         try:
             done = subprocess.run([self.program, self.folder, *self.files, str(seconds)], text=True,
                 capture_output=True, timeout=60 + seconds, check=False, env={**os.environ,
@@ -203,10 +205,12 @@ class Hook:
 
 
 def hooks():
-    """Name and path of the programs in the folder that SLUICE_PEERS names."""
+    """Names and programs in the folder that SLUICE_PEERS names; those that readers look for are there
+    without a program too."""
     folder = os.environ.get("SLUICE_PEERS", "")
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [(n, os.path.join(folder, n)) for n in names if os.access(os.path.join(folder, n), os.X_OK)]
+    return {**dict.fromkeys(("vpp", "grout")), **{n: os.path.join(folder, n) for n in names
+        if os.access(os.path.join(folder, n), os.X_OK)}}
 
 
 class Rim:
