@@ -16,6 +16,7 @@ svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:curr
 .grid{stroke:currentColor;opacity:.15}.bad{color:#c33}
 :root{color-scheme:light dark}"""
 COLOURS = ("#2a6fdb", "#d9622b", "#2c9a5a", "#9b4fc4", "#b58900", "#c0397b")
+LABEL_ROOM = 38    # pixels between the middles of two labels below an axis
 WIDTH, HEIGHT, LEFT, BOTTOM, RIGHT, TOP = 720, 320, 60, 40, 190, 20
 
 
@@ -32,6 +33,12 @@ def nearly_log(values):
     return low > 0 and max(values) / low > 50
 
 
+def round_step(v):
+    """The smallest 1, 2 or 5 times a power of ten that is not less."""
+    power = 10 ** math.floor(math.log10(v))
+    return next(n * power for n in (1, 2, 5, 10) if n * power >= v * 0.999)
+
+
 class Axis:
     """Values to pixels."""
 
@@ -46,7 +53,9 @@ class Axis:
 
     def ticks(self):
         if not self.log:
-            return [self.low + (self.high - self.low) * step / 4 for step in range(5)]
+            step = round_step((self.high - self.low) / 5)
+            return [n * step for n in range(math.ceil(self.low / step),
+                math.floor(self.high / step) + 1)]
         return [10 ** e for e in range(math.ceil(self.low), math.floor(self.high) + 1)]
 
 
@@ -67,7 +76,11 @@ def plot(title, x_name, unit, better, series):
         out.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.at(v):.1f}" '
             f'y2="{y.at(v):.1f}" stroke="currentColor"/>'
             f'<text x="{LEFT - 6}" y="{y.at(v) + 4:.1f}" text-anchor="end">{short(v)}</text>')
+    last = -LABEL_ROOM
     for v in sorted(set(xs)):
+        if x.at(v) - last < LABEL_ROOM:
+            continue
+        last = x.at(v)
         out.append(f'<text x="{x.at(v):.1f}" y="{HEIGHT - BOTTOM + 16}" '
             f'text-anchor="middle">{short(v)}</text>')
     out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
