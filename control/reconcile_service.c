@@ -3,7 +3,7 @@
 
 /* One service: what is applied for it is compared with what is wanted, port by port and family by
  * family, and only what differs is built and replaced. Backends that stay keep their references,
- * lists that stay keep their Maglev tables. Control thread. */
+ * lists that stay are not built again. Control thread. */
 
 #include <errno.h>
 #include <stdlib.h>

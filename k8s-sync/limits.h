@@ -27,7 +27,7 @@
 #define K8S_SERVICE_RANGES_MAX  64
 #define K8S_SLICE_ENDPOINTS_MAX 1000  /* the API's own limit */
 #define K8S_SLICE_PORTS_MAX     20000 /* the API's own limit */
-#define K8S_ENDPOINTS_MAX       65535 /* addresses of one Endpoints object; a Maglev table's limit */
+#define K8S_ENDPOINTS_MAX       65535 /* addresses of one Endpoints object; an endpoint list's limit */
 #define K8S_HINTS_MAX           8     /* the API's own limit */
 #define K8S_NODE_ADDRS_MAX      32
 #define K8S_POD_CIDRS_MAX       16

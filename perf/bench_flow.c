@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Prices of the tables, in ticks an operation: flow lookup, insert and delete, Maglev, endpoint
+/* Prices of the tables, in ticks an operation: flow lookup, insert and delete, endpoint
  * lists and the frontend index.
  *
  *	bench_flow [--repeat N] [--loops N] [NAME]
@@ -18,7 +18,6 @@
 #include <sys/mman.h>
 
 #include "core/flow.h"
-#include "core/maglev.h"
 #include "core/service.h"
 #include "perf/flow_keys.h"
 #include "perf/ticks.h"
@@ -283,32 +282,6 @@ static void bench_flows(void)
 
 /* --- services --------------------------------------------------------------------------------- */
 
-static void bench_maglev(uint32_t n)
-{
-	uint32_t size = maglev_size_for(n);
-	uint64_t *seeds = malloc(n * sizeof(*seeds));
-	uint16_t *table = malloc(size * sizeof(*table));
-	uint32_t *scratch = malloc(3 * (size_t)n * sizeof(*scratch));
-	double samples[REPEAT_MAX];
-	char name[64];
-
-	snprintf(name, sizeof(name), "maglev build, %u backends in %u", n, size);
-	for (uint32_t i = 0; i < n; i++)
-		seeds[i] = next_random();
-	for (uint32_t r = 0; wanted(name) && r < repeat; r++) {
-		uint64_t start = ticks();
-
-		if (maglev_build(seeds, n, size, table, scratch) < 0)
-			die("maglev_build failed");
-		samples[r] = (double)(ticks() - start) / size;
-	}
-	if (wanted(name))
-		row(name, samples, repeat, "ticks/slot");
-	free(seeds);
-	free(table);
-	free(scratch);
-}
-
 static void bench_list(uint32_t n)
 {
 	struct svc_backend *backends = calloc(n, sizeof(*backends));
@@ -402,10 +375,6 @@ int main(int argc, char **argv)
 		die("--repeat takes 1 to 101, --loops at least 1");
 	printf("%-44s %10s %10s\n", "", "least", "median");
 	bench_flows();
-	bench_maglev(10);
-	bench_maglev(100);
-	bench_maglev(655);
-	bench_maglev(1000);
 	bench_list(3);
 	bench_list(100);
 	bench_find(1000);

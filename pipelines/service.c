@@ -118,7 +118,7 @@ static void prefetch_services(const struct svc_table *t, const struct burst *b, 
 	lanes_foreach (i, known)
 		svc_prefetch_list(port[i]);
 	lanes_foreach (i, known)
-		svc_prefetch_choice(port[i]->cluster, hash[i]);
+		svc_prefetch_choice(port[i]->cluster);
 	lanes_foreach (i, known)
 		svc_prefetch_backend(port[i]->cluster, hash[i]);
 }

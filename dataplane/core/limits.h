@@ -59,7 +59,7 @@
 /* Ports tried for one new flow that needs source NAT. */
 #define SNAT_PROBES_MAX 32
 
-/* Endpoints of a service port: a Maglev table holds 16-bit indices. */
+/* Endpoints of a service port: the table of a long list holds 16-bit indices. */
 #define SVC_BACKENDS_MAX 65535
 /* Backend slots (service port x endpoint): 24 bits beside an 8-bit generation. */
 #define BACKEND_SLOTS_MAX     (1u << 24)

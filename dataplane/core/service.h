@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Services as the workers see them: frontends, service ports, endpoint lists, Maglev, backends.
+/* Services as the workers see them: frontends, service ports, endpoint lists, backends.
  *
  * Publication: svc_port, svc_list and their arrays are immutable once a frontend points to them;
  * the frontend index is a hash with one writer (control) and lock-free readers: a change of one
@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/choice.h"
 #include "core/drop.h"
 #include "core/grace.h"
 #include "core/ip.h"
@@ -80,27 +81,22 @@ enum svc_backend_flag {
 	SVC_BACKEND_TERMINATING = 1 << 1
 };
 
-/* Endpoints of one family and the Maglev table over them. backends[] sorted by address, port. */
+/* Endpoints of one family, and what a hash chooses one of them by. One block of memory, of which a
+ * choice among a few reads the first line. */
 struct svc_list {
 	uint32_t n;
-	uint32_t maglev_size;   /* prime, 0 when n == 0 */
-	const uint16_t *maglev; /* [maglev_size] -> index in backends */
-	struct svc_backend backends[];
+	const struct svc_backend *backends; /* [n], sorted by address, port */
+	uint32_t choice[];                  /* core/choice.h */
 };
 
 /* One allocation (free with free()); NULL when out of memory or n > SVC_BACKENDS_MAX. Input order
- * does not matter, an endpoint given twice counts once; seeds come from address and port alone:
- * the same table on every node and after every restart. A list of one has a table of one place. */
+ * does not matter, an endpoint given twice counts once; the choice comes from addresses and ports
+ * alone: the same on every node and after every restart. */
 struct svc_list *svc_list_new(const struct svc_backend *backends, uint32_t n);
-
-static inline uint32_t svc_list_place(const struct svc_list *l, uint32_t hash)
-{
-	return (uint32_t)(((uint64_t)hash * l->maglev_size) >> 32);
-}
 
 static inline const struct svc_backend *svc_list_pick(const struct svc_list *l, uint32_t hash)
 {
-	return &l->backends[l->maglev[svc_list_place(l, hash)]];
+	return &l->backends[choice_pick(l->choice, l->n, hash)];
 }
 
 /* --- service ports and frontends
@@ -182,16 +178,16 @@ static inline void svc_prefetch_list(const struct svc_port *p)
 		__builtin_prefetch(p->local);
 }
 
-static inline void svc_prefetch_choice(const struct svc_list *l, uint32_t hash)
+static inline void svc_prefetch_choice(const struct svc_list *l)
 {
-	if (l->n != 0)
-		__builtin_prefetch(&l->maglev[svc_list_place(l, hash)]);
+	if (l->n > 1)
+		choice_prefetch(l->choice, l->n);
 }
 
 static inline void svc_prefetch_backend(const struct svc_list *l, uint32_t hash)
 {
 	if (l->n != 0)
-		__builtin_prefetch(&l->backends[l->maglev[svc_list_place(l, hash)]]);
+		__builtin_prefetch(svc_list_pick(l, hash));
 }
 
 /* --- the decision

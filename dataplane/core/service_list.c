@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Endpoint lists with their Maglev tables (see service.h). Control thread builds, workers read;
- * immutable from birth. */
+/* Endpoint lists and how one of them is chosen (see service.h). Control thread builds, workers
+ * read; immutable from birth. */
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/maglev.h"
 #include "core/service.h"
 
 static int compare(const void *a, const void *b)
@@ -47,43 +46,35 @@ static uint32_t sort_unique(struct svc_backend *b, uint32_t n)
 	return kept;
 }
 
-static int table_build(const struct svc_list *l, uint16_t *table)
-{
-	uint64_t *seeds = malloc(l->n * (sizeof(*seeds) + 3 * sizeof(uint32_t)));
-	int ret;
-
-	if (seeds == NULL)
-		return -1;
-	for (uint32_t i = 0; i < l->n; i++)
-		seeds[i] = identity(&l->backends[i]);
-	ret = maglev_build(seeds, l->n, l->maglev_size, table, (uint32_t *)(seeds + l->n));
-	free(seeds);
-	return ret;
-}
-
 struct svc_list *svc_list_new(const struct svc_backend *backends, uint32_t n)
 {
+	struct svc_backend *own;
+	uint64_t *identities;
 	struct svc_list *l;
-	uint16_t *table;
-	uint32_t size;
+	size_t size;
 
 	if (n > SVC_BACKENDS_MAX)
 		return NULL;
-	/* A single endpoint, which most services have, needs no table to choose from. */
-	size = n == 0 ? 0 : n == 1 ? 1 : maglev_size_for(n);
-	l = calloc(1, sizeof(*l) + n * sizeof(struct svc_backend) + size * sizeof(uint16_t));
-	if (l == NULL)
-		return NULL;
-	if (n == 0)
+	/* Whole multiples of 8 bytes: the endpoints are behind. */
+	size = sizeof(*l) + (n > 1 ? (choice_words(n) + 1) / 2 * 2 * sizeof(l->choice[0]) : 0);
+	l = calloc(1, size + n * sizeof(*own));
+	if (l == NULL || n == 0)
 		return l;
-	table = (uint16_t *)(l->backends + n);
-	memcpy(l->backends, backends, n * sizeof(*backends));
-	l->n = sort_unique(l->backends, n);
-	l->maglev_size = l->n == 1 ? 1 : maglev_size_for(l->n);
-	l->maglev = table;
-	if (l->n > 1 && table_build(l, table) < 0) {
+	own = (struct svc_backend *)((char *)l + size);
+	memcpy(own, backends, n * sizeof(*own));
+	l->n = sort_unique(own, n);
+	l->backends = own;
+	/* A single endpoint, which most services have, is no choice. */
+	if (l->n == 1)
+		return l;
+	identities = malloc(l->n * sizeof(*identities));
+	if (identities == NULL) {
 		free(l);
 		return NULL;
 	}
+	for (uint32_t i = 0; i < l->n; i++)
+		identities[i] = identity(&own[i]);
+	choice_build(identities, l->n, l->choice);
+	free(identities);
 	return l;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Maglev consistent hashing (Eisenbud et al., NSDI 2016, section 3.4).
+/* Maglev consistent hashing (Eisenbud et al., NSDI 2016, section 3.4): what core/choice.h is
+ * measured beside.
  *
  * Any thread; pure. The table depends on the names alone, not on their order, the node or the
  * build. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Maglev's table population (see maglev.h). Control thread; pure. */
+/* Maglev's table population (see maglev.h). Pure. */
 
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "core/maglev.h"
+#include "perf/maglev.h"
 
 #define TAIL_MAX 256
 
