@@ -52,6 +52,13 @@ static uint64_t clock_us(void *arg)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+static int fence(void *arg, uint16_t ethdev, bool on)
+{
+	struct hardware *h = arg;
+
+	return rim_port_fence(h->rim, ethdev, on);
+}
+
 static void alarm_raised(void *arg, const char *what, const char *text)
 {
 	LOG_WARN(port, "offload", "what=%s %s", what, text);
@@ -123,6 +130,7 @@ int hardware_start(struct rim *rim, const struct config *cfg,
 		.leave = leave,
 		.now_ms = worker_clock,
 		.clock_us = clock_us,
+		.fence = fence,
 		.alarm = alarm_raised};
 	struct hardware *h = calloc(1, sizeof(*h));
 	int ret;

@@ -378,6 +378,7 @@ int rim_port_remove(struct rim *rim, uint16_t index, struct rim_error *err)
 	pthread_mutex_lock(&rim->lock);
 	rim->port[index] = NULL;
 	atomic_fetch_and_explicit(&rim->ports_up, ~(1u << index), memory_order_relaxed);
+	atomic_fetch_and_explicit(&rim->fenced, ~(1u << index), memory_order_relaxed);
 	pthread_mutex_unlock(&rim->lock);
 	rc = rim_port_close(rim, p);
 	if (rc != 0)

@@ -140,6 +140,7 @@ struct rim_worker {
 	struct rim *rim;
 	const struct rim_view *view;   /* of this loop */
 	uint32_t ports_up;             /* of this loop, a bit a port */
+	uint32_t fenced;               /* the same; those are in nobody's bursts */
 	uint32_t tx_pending;           /* ports with something in tx[] */
 	uint8_t sit_out[RIM_RXQS_MAX]; /* loops left, by queue */
 	struct spsc *mailbox;          /* of struct rim_work, from control */
@@ -182,6 +183,7 @@ struct rim {
 
 	_Atomic(const struct rim_view *) view;
 	_Atomic uint32_t ports_up;
+	_Atomic uint32_t fenced;
 	_Atomic bool stop, draining;
 
 	struct rte_rcu_qsbr *qsbr;

@@ -40,6 +40,30 @@ void rim_reader_leave(struct rim *rim)
 	rte_rcu_qsbr_thread_offline(rim->qsbr, RIM_READER);
 }
 
+static uint32_t bit_of(struct rim *rim, uint16_t ethdev)
+{
+	uint32_t bit = 0;
+
+	pthread_mutex_lock(&rim->lock);
+	for (uint32_t n = 0; n < RIM_PORTS_MAX; n++)
+		if (rim->port[n] != NULL && rim->port[n]->eth == ethdev)
+			bit = 1u << n;
+	pthread_mutex_unlock(&rim->lock);
+	return bit;
+}
+
+int rim_port_fence(struct rim *rim, uint16_t ethdev, bool on)
+{
+	uint32_t bit = bit_of(rim, ethdev);
+
+	if (!on) {
+		atomic_fetch_and_explicit(&rim->fenced, ~bit, memory_order_relaxed);
+		return 0;
+	}
+	atomic_fetch_or_explicit(&rim->fenced, bit, memory_order_relaxed);
+	return rim_grace_wait(rim);
+}
+
 int rim_grace_wait(struct rim *rim)
 {
 	uint32_t stamp = grace_stamp(&rim->dp.grace);

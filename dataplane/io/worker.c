@@ -152,6 +152,8 @@ static uint32_t receive(struct rim_worker *rw)
 	for (uint32_t q = 0; q < v->n_rxq[id]; q++) {
 		if (__builtin_expect(rw->sit_out[q] != 0, 0))
 			rw->sit_out[q]--;
+		else if (__builtin_expect(rw->fenced >> v->rxq[id][q].port & 1, 0))
+			continue;
 		else
 			n += receive_queue(rw, &v->rxq[id][q], &rw->sit_out[q]);
 	}
@@ -262,7 +264,8 @@ static uint32_t loop_once(struct rim_worker *rw, uint64_t tsc)
 	uint32_t ms, n = 0;
 
 	rw->view = atomic_load_explicit(&rim->view, memory_order_acquire);
-	rw->ports_up = atomic_load_explicit(&rim->ports_up, memory_order_relaxed);
+	rw->fenced = atomic_load_explicit(&rim->fenced, memory_order_relaxed);
+	rw->ports_up = atomic_load_explicit(&rim->ports_up, memory_order_relaxed) & ~rw->fenced;
 	worker_load_snapshot(w);
 	ms = clock_advance(rw, tsc);
 	if (__builtin_expect(!atomic_load_explicit(&rim->draining, memory_order_relaxed), 1)) {

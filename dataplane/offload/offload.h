@@ -44,6 +44,9 @@ struct offload_env {
 	void (*leave)(void *arg);
 	uint32_t (*now_ms)(void *arg);   /* the clock of worker.now_ms */
 	uint64_t (*clock_us)(void *arg); /* monotonic, above 0 */
+	/* Before an ethdev is stopped as the last resort: 0 when no worker is in its bursts, until
+	 * it is called with false. NULL: there are no workers. */
+	int (*fence)(void *arg, uint16_t ethdev, bool on);
 	/* Something that an operator must see; any text. May be NULL. */
 	void (*alarm)(void *arg, const char *what, const char *text);
 	void *arg;
