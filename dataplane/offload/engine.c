@@ -458,7 +458,8 @@ uint32_t engine_turn(struct offload_engine *e)
 	bool more;
 
 	drain_held(e);
-	if (!e->pass_runs)
+	/* One that only waits for confirmations does not keep the next from starting. */
+	if (!e->pass_runs || e->pass_at >= e->high)
 		pass_begin(e);
 	more = e->pass_runs && pass_turn(e);
 	more |= drain_rings(e);

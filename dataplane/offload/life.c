@@ -121,14 +121,18 @@ static int leg_insert(struct offload_engine *e, struct resident *r, enum lane_di
 	uint64_t start;
 	int ret;
 
-	ret = ports_may_insert(e, p);
+	ret = p->caps != NULL ? offload_caps_find(p->caps, rule, engine_now_ms(e), &dialect)
+			      : OFFLOAD_PortGone;
+	/* Behind an open breaker this is the one that tries: nothing but the call may refuse it. */
 	if (ret == 0)
-		ret = offload_caps_find(p->caps, rule, engine_now_ms(e), &dialect);
+		ret = ports_may_insert(e, p);
 	if (ret != 0)
 		return ret;
 	if (!flow_hold(e->flows, f, entry, r->generation, dir,
-		    engine_word(e, OFFLOAD_PENDING, OFFLOAD_REASON_NONE)))
+		    engine_word(e, OFFLOAD_PENDING, OFFLOAD_REASON_NONE))) {
+		p->breaker.trying = false;
 		return -ESRCH;
+	}
 	start = engine_now_us(e);
 	ret = e->env.provider->insert(e->env.provider->arg, rule, &dialect, &handle, &err);
 	note_latency(e, p, engine_now_us(e) - start);
@@ -174,7 +178,7 @@ static bool leg_remove(struct offload_engine *e, struct resident *r, enum lane_d
 {
 	const struct offload_provider *provider = e->env.provider;
 	struct leg *leg = &r->leg[dir];
-	struct engine_port *p = &e->port[leg->path.in];
+	struct engine_port *p = &e->port[leg->path.in], *made = ports_of(e, leg->ethdev);
 	struct offload_handle *handle = leg->handle;
 	uint64_t start = engine_now_us(e), delta;
 	struct offload_error err = {0};
@@ -187,8 +191,11 @@ static bool leg_remove(struct offload_engine *e, struct resident *r, enum lane_d
 		ret = provider->remove(provider->arg, handle, &err);
 		if (ret != 0)
 			p->stats.remove_errors++;
-		if (ret != 0 && ports_is_gone(e, p, ret)) {
-			ports_gone(e, p);
+		if (ret == 0)
+			break;
+		/* A rule goes with the port that it was made on. */
+		if (made != NULL && ports_is_gone(e, made, ret)) {
+			ports_gone(e, made);
 			return leg->handle == NULL;
 		}
 	}
@@ -465,7 +472,7 @@ static bool swap_for(struct offload_engine *e, uint32_t count)
 static void capacity_raise(struct offload_engine *e)
 {
 	uint64_t now = engine_now_us(e);
-	uint32_t more = e->cap.learned / 100 + 1;
+	uint32_t more = e->cap.limit / 100 + 1;
 
 	if (e->cap.learned >= e->cap.limit || now - e->cap.raised_us < 10000000)
 		return;

@@ -221,6 +221,8 @@ static void poll_one(struct offload_engine *e, uint32_t slot)
 		hits += delta;
 		if (ret < 0 && ports_is_gone(e, p, ret)) {
 			ports_gone(e, p);
+			if (r->state == RESIDENT_IN)
+				life_revoke(e, slot, OFFLOAD_PortGone, false);
 			return;
 		}
 	}

@@ -14,6 +14,7 @@
 #include "offload/engine.h"
 #include "offload/failure.h"
 
+#define FLUSH_TRIES 3
 #define FAILURES    8
 #define FAILURES_US 1000000
 #define OPEN_MIN_MS 1000
@@ -78,17 +79,66 @@ static void probe_all(struct offload_engine *e)
 	}
 }
 
-int ports_add(struct offload_engine *e, uint16_t index, uint16_t ethdev)
+/* Under workers that run. */
+static int stop_port(struct offload_engine *e, uint16_t ethdev)
+{
+	const struct offload_provider *provider = e->env.provider;
+	struct engine_port *p = ports_of(e, ethdev);
+	int ret = e->env.fence != NULL ? e->env.fence(e->env.arg, ethdev, true) : 0;
+
+	if (ret == 0)
+		ret = provider->stop(provider->arg, ethdev);
+	if (ret != 0) {
+		if (e->env.fence != NULL)
+			e->env.fence(e->env.arg, ethdev, false);
+		return ret;
+	}
+	alarm_port(e, "port_stopped", ethdev);
+	if (p != NULL) {
+		p->stats.stops++;
+		p->state = PORT_STOPPED;
+		e->map.at[index_of(e, p)].gone = true;
+	}
+	return 0;
+}
+
+/* What an earlier owner of the device left must not act: flushed, or the port is stopped. */
+static int clean(struct offload_engine *e, struct engine_port *p, uint16_t ethdev)
 {
 	const struct offload_provider *provider = e->env.provider;
 	struct offload_error err = {0};
+	int ret = -EAGAIN;
+
+	for (int try = 0; try < FLUSH_TRIES && ret != 0; try++)
+		ret = provider->flush(provider->arg, ethdev, &err);
+	if (ret == 0) {
+		p->stats.flushes++;
+		return 0;
+	}
+	if (!ports_is_gone(e, p, ret))
+		stop_port(e, ethdev);
+	return ret;
+}
+
+/* What has gone by of rules that are still being removed stays counted. */
+static void port_reset(struct engine_port *p)
+{
+	uint32_t rules = p->stats.rules;
+
+	memset(p, 0, sizeof(*p));
+	p->stats.rules = rules;
+}
+
+int ports_add(struct offload_engine *e, uint16_t index, uint16_t ethdev)
+{
+	const struct offload_provider *provider = e->env.provider;
 	struct engine_port *p;
 	int ret;
 
 	if (index >= OFFLOAD_PORTS_MAX || provider == NULL || e->port[index].state != PORT_ABSENT)
 		return -EINVAL;
 	p = &e->port[index];
-	memset(p, 0, sizeof(*p));
+	port_reset(p);
 	ret = provider->facts(provider->arg, ethdev, &p->facts);
 	if (ret < 0)
 		return ret;
@@ -98,10 +148,9 @@ int ports_add(struct offload_engine *e, uint16_t index, uint16_t ethdev)
 	p->state = PORT_USELESS;
 	if (p->facts.domain == OFFLOAD_NO_PORT)
 		return 0;
-	/* What an earlier owner of the device left must not act. */
-	ret = provider->flush(provider->arg, ethdev, &err);
-	if (ret == 0)
-		p->stats.flushes++;
+	ret = clean(e, p, ethdev);
+	if (ret < 0)
+		return ret;
 	ret = offload_caps_new(provider, ethdev, &p->caps);
 	if (ret < 0)
 		return ret;
@@ -141,7 +190,7 @@ void ports_remove(struct offload_engine *e, uint16_t index)
 		p->stats.flushes++;
 	life_forget(e, ethdev, OFFLOAD_PortGone);
 	offload_caps_free(p->caps);
-	memset(p, 0, sizeof(*p));
+	port_reset(p);
 	e->map.at[index].ethdev = OFFLOAD_NO_PORT;
 	e->map.at[index].domain = OFFLOAD_NO_PORT;
 	e->map.at[index].gone = false;
@@ -151,6 +200,8 @@ bool ports_is_gone(struct offload_engine *e, struct engine_port *p, int error)
 {
 	struct offload_port_facts facts;
 
+	if (p->state == PORT_ABSENT)
+		return false;
 	if (error == -ENODEV)
 		return true;
 	return error == -EIO &&
@@ -162,8 +213,10 @@ void ports_gone(struct offload_engine *e, struct engine_port *p)
 {
 	uint16_t ethdev = e->map.at[index_of(e, p)].ethdev;
 
-	if (p->state == PORT_GONE)
+	if (p->state == PORT_GONE) {
+		life_forget(e, ethdev, OFFLOAD_PortGone);
 		return;
+	}
 	p->state = PORT_GONE;
 	e->map.at[index_of(e, p)].gone = true;
 	alarm_port(e, "port_gone", ethdev);
@@ -177,9 +230,10 @@ void ports_gone(struct offload_engine *e, struct engine_port *p)
 
 int ports_may_insert(struct offload_engine *e, struct engine_port *p)
 {
+	const struct engine_port *proxy = ports_of(e, p->facts.proxy);
 	uint64_t now = engine_now_us(e);
 
-	if (p->state != PORT_READY)
+	if (p->state != PORT_READY || (proxy != NULL && proxy->state != PORT_READY))
 		return OFFLOAD_PortGone;
 	if (now < p->full_until_us)
 		return OFFLOAD_TableFull;
@@ -315,13 +369,17 @@ bool ports_escalate(struct offload_engine *e, uint16_t ethdev)
 		ports_gone(e, p);
 		return true;
 	}
-	alarm_port(e, "port_stopped", ethdev);
-	if (provider->stop(provider->arg, ethdev) != 0)
+	ret = stop_port(e, ethdev);
+	/* A proxy stops last. */
+	for (uint16_t i = 0; i < OFFLOAD_PORTS_MAX && ret == -EBUSY; i++)
+		if (e->port[i].state == PORT_READY && e->port[i].facts.proxy == ethdev &&
+			e->map.at[i].ethdev != ethdev)
+			stop_port(e, e->map.at[i].ethdev);
+	if (ret == -EBUSY)
+		ret = stop_port(e, ethdev);
+	if (ret != 0) {
+		alarm_port(e, "port_not_stopped", ethdev);
 		return false;
-	if (p != NULL) {
-		p->stats.stops++;
-		p->state = PORT_STOPPED;
-		e->map.at[index_of(e, p)].gone = true;
 	}
 	life_forget(e, ethdev, OFFLOAD_PortGone);
 	return true;
