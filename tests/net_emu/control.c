@@ -50,6 +50,8 @@ void net_emu_counters(struct emu_nic *nic, struct net_emu_counters *out)
 	out->bad_handles = nic->fc.bad_handles;
 	out->stops_with_rules = nic->fc.stops_with_rules;
 	out->rules_leaked = nic->fc.rules_leaked;
+	out->told_hits = nic->fc.told_hits;
+	out->lost_hits = nic->fc.lost_hits;
 }
 
 /* --- commands -----------------------------------------------------------------------------------
@@ -81,6 +83,8 @@ static void cmd_counters(struct emu_nic *nic, FILE *f)
 	X(bad_handles);
 	X(stops_with_rules);
 	X(rules_leaked);
+	X(told_hits);
+	X(lost_hits);
 	X(aged);
 	X(aged_lost);
 #undef X

@@ -181,6 +181,7 @@ struct rte_flow {
 	uint64_t hash;
 	uint64_t born;
 	uint64_t base_hits, base_bytes;       /* reset by a query */
+	uint64_t told_hits;                   /* by the last query */
 	_Atomic(struct rte_flow *) next_same; /* same match: acts when this one is gone */
 	TAILQ_ENTRY(rte_flow) of_port, aging;
 	void *age_context;
@@ -438,6 +439,7 @@ struct emu_eswitch_counters {
 struct emu_flow_counters {
 	_Atomic uint64_t rules, counters, creates, creates_failed, destroys, destroys_failed;
 	_Atomic uint64_t queries, bad_handles, stops_with_rules, rules_leaked;
+	_Atomic uint64_t told_hits, lost_hits;
 	_Atomic uint64_t domain_rules[2];
 };
 

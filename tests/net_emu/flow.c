@@ -310,6 +310,14 @@ static void rule_unlink(struct emu_nic *nic, struct rte_flow *rule)
 	nic->fc.domain_rules[rule->set->domain]--;
 }
 
+/* The e-switch has moved on: what it counted is final. */
+static void rule_gone(struct emu_nic *nic, struct rte_flow *rule)
+{
+	if (rule->count)
+		nic->fc.lost_hits += rule->hits - rule->told_hits;
+	rule_free(rule);
+}
+
 /* A handle that was never given out, or is gone: the caller's error, counted. */
 static bool rule_alive(struct emu_nic *nic, const struct rte_flow *rule)
 {
@@ -342,7 +350,7 @@ static int flow_destroy(struct rte_eth_dev *eth, struct rte_flow *rule, struct r
 			rc == ENOENT ? "there is no such rule" : "the device failed (injected)");
 	}
 	emu_quiesce(nic);
-	rule_free(rule);
+	rule_gone(nic, rule);
 	nic->fc.destroys++;
 	if (nic->hook != NULL)
 		nic->hook(nic->hook_arg, NET_EMU_DESTROYED);
@@ -364,7 +372,7 @@ void emu_flow_drop_all(struct emu_port *port)
 	emu_quiesce(nic);
 	while ((rule = TAILQ_FIRST(&gone)) != NULL) {
 		TAILQ_REMOVE(&gone, rule, of_port);
-		rule_free(rule);
+		rule_gone(nic, rule);
 	}
 }
 
@@ -411,6 +419,8 @@ static int query_one(struct emu_nic *nic, struct rte_flow *rule,
 		count->hits_set = count->bytes_set = 1;
 		count->hits = hits - rule->base_hits;
 		count->bytes = bytes - rule->base_bytes;
+		nic->fc.told_hits += hits - rule->told_hits;
+		rule->told_hits = hits;
 		if (count->reset) {
 			rule->base_hits = hits;
 			rule->base_bytes = bytes;

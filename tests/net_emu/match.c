@@ -250,6 +250,16 @@ void emu_match_remove(struct emu_nic *nic, struct rte_flow *rule)
 	set->rules--;
 }
 
+/* Rules of a port that is stopped wait for it to start again. */
+static bool acts(struct emu_nic *nic, const struct rte_flow *rule)
+{
+	const struct emu_port *port =
+		atomic_load_explicit(&nic->port[rule->port], memory_order_acquire);
+
+	return !rule->never_hits && port != NULL &&
+		atomic_load_explicit(&port->started, memory_order_relaxed);
+}
+
 struct rte_flow *emu_match_lookup(
 	struct emu_nic *nic, enum emu_domain domain, uint16_t group, const struct emu_key *key)
 {
@@ -269,7 +279,7 @@ struct rte_flow *emu_match_lookup(
 		emu_match_key(set, key, words);
 		rule = slots_find(atomic_load_explicit(&set->slots, memory_order_acquire), set,
 			words, emu_match_hash(set, words));
-		while (rule != NULL && rule->never_hits)
+		while (rule != NULL && !acts(nic, rule))
 			rule = atomic_load_explicit(&rule->next_same, memory_order_acquire);
 		if (rule != NULL && (best == NULL || (rule->id > best->id) == newest))
 			best = rule;

@@ -69,6 +69,8 @@ struct net_emu_counters {
 	uint64_t bad_handles; /* calls with a handle that is no live rule: the caller's bug */
 	uint64_t stops_with_rules;
 	uint64_t rules_leaked; /* still there at close */
+	uint64_t told_hits;    /* by queries; each hit once */
+	uint64_t lost_hits;    /* of rules that went before anybody asked */
 	uint64_t aged, aged_lost;
 };
 

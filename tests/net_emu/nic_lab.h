@@ -10,6 +10,7 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <rte_bus_vdev.h>
@@ -35,15 +36,22 @@ static struct rte_mempool *nic_pool;
 static struct emu_nic *nic;
 static uint16_t nic_port[16]; /* ethdev ids */
 static unsigned nic_ports;
+static int nic_core = -1; /* of an e-switch with a thread */
 
 LAB void eal_up(void)
 {
 	static char text[][20] = {"net_emu", "--no-huge", "-m256", "--no-pci", "--no-telemetry",
 		"--no-shconf", "--lcores=0", "--log-level=error"};
 	char *args[RTE_DIM(text) + 1] = {0};
+	cpu_set_t allowed;
 
 	if (nic_pool != NULL)
 		return;
+	/* The last CPU that this process may use; EAL takes the first for this thread. */
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
+		for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+			if (CPU_ISSET((size_t)cpu, &allowed))
+				nic_core = cpu;
 	for (unsigned i = 0; i < RTE_DIM(text); i++)
 		args[i] = text[i];
 	if (rte_eal_init(RTE_DIM(text), args) < 0) {
@@ -70,8 +78,15 @@ LAB int port_up(uint16_t id)
 /* A NIC with three ports, or as the arguments say; started. */
 LAB void nic_up(const char *args)
 {
+	char more[256];
+
 	eal_up();
-	REQUIRE_EQ(rte_vdev_init(NIC_NAME, args), 0);
+	if (strstr(args, "step=1") == NULL && strstr(args, "core=") == NULL && nic_core >= 0)
+		snprintf(more, sizeof(more), "%s%score=%d", args, args[0] != '\0' ? "," : "",
+			nic_core);
+	else
+		snprintf(more, sizeof(more), "%s", args);
+	REQUIRE_EQ(rte_vdev_init(NIC_NAME, more), 0);
 	nic = net_emu_find(NIC_NAME);
 	REQUIRE(nic != NULL);
 	for (nic_ports = 0; net_emu_ethdev(nic, nic_ports) >= 0; nic_ports++) {
