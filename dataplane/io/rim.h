@@ -179,9 +179,9 @@ int rim_port_add(
 	struct rim *rim, const struct rim_port_config *cfg, uint16_t *index, struct rim_error *err);
 /* -EBUSY while vports are on it. */
 int rim_port_remove(struct rim *rim, uint16_t index, struct rim_error *err);
-/* On: behind this no worker is inside that ethdev's bursts, nor will be until it is off again or the
- * port is removed, so that its driver may be stopped under workers that run. 0, or -ETIMEDOUT when
- * a worker does not pass. Any thread. */
+/* On: behind this no worker is inside that ethdev's bursts, nor will be until it is off again or
+ * the port is removed, so that its driver may be stopped under workers that run. 0, or -ETIMEDOUT
+ * when a worker does not pass. Any thread. */
 int rim_port_fence(struct rim *rim, uint16_t ethdev, bool on);
 /* Index of the port of that name, or -ENOENT. Any thread. */
 int rim_port_find(struct rim *rim, const char *name);

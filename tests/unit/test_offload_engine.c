@@ -372,6 +372,49 @@ static void breaker_opens_and_closes(void)
 	end();
 }
 
+/* The one that may try is refused before the device is asked: the next one tries. */
+static void breaker_waits_for_a_call(void)
+{
+	uint32_t refused, e;
+
+	begin();
+	refused = lab_flow(&lab, IP_V6, IP_PROTO_UDP, 1);
+	lab_offload(&lab, IP_V6, refused);
+	CHECK(lab_in_hardware(&lab, IP_V6, refused));
+	for (int d = 0; d < 2; d++)
+		offload_caps_quarantine(lab.e->port[d].caps, lab.e->at[0].leg[d].shape);
+	engine_revalidate(lab.e, true);
+	CHECK(lab_revalidate(&lab));
+	for (uint32_t n = 0; n < 8; n++)
+		lab_flow(&lab, IP_V4, IP_PROTO_UDP, n);
+	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_INSERT, 1, 8, -EBUSY);
+	for (e = 0; e < 8; e++)
+		lab_offload(&lab, IP_V4, e);
+	CHECK_EQ(lab.e->port[0].stats.breaker_opened, 1);
+	lab_run_ms(&lab, 2000);
+	lab_offload(&lab, IP_V6, refused);
+	CHECK(!lab_in_hardware(&lab, IP_V6, refused));
+	lab_offload(&lab, IP_V4, 0);
+	CHECK(lab_in_hardware(&lab, IP_V4, 0));
+	end();
+}
+
+/* Stale rules of an earlier life that do not go: the port does not take part, and does not pass. */
+static void port_that_cannot_be_flushed(void)
+{
+	begin();
+	ports_remove(lab.e, 1);
+	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_FLUSH, 1, 2, -EIO);
+	CHECK_EQ(ports_add(lab.e, 1, 1), 0);
+	CHECK_EQ(lab.e->port[1].state, PORT_READY);
+	ports_remove(lab.e, 1);
+	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_FLUSH, 1, 3, -EIO);
+	CHECK_EQ(ports_add(lab.e, 1, 1), -EIO);
+	CHECK_EQ(lab.e->port[1].state, PORT_STOPPED);
+	CHECK(offload_fake_port(lab.fake, 1)->stopped);
+	end();
+}
+
 /* A rule that cannot be removed: its port is flushed, then stopped. */
 static void revocation_escalates(void)
 {
@@ -394,7 +437,7 @@ static void revocation_escalates(void)
 	lab_offload(&lab, IP_V4, a);
 	CHECK(lab_in_hardware(&lab, IP_V4, a));
 	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_FLUSH, 1, 1000, -EBUSY);
-	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_STOP, 1, 3, -EBUSY);
+	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_STOP, 1, 3, -EIO);
 	lab.vport[2].up = false;
 	/* Nothing confirms: no ticket settles, and it is tried again. */
 	CHECK_EQ(engine_revalidate(lab.e, false), 2);
@@ -445,4 +488,5 @@ TEST_SUITE("offload engine", CASE(elephants_come_to_hardware), CASE(idle_time_is
 	CASE(slow_flows_stay), CASE(what_may_not_come), CASE(ends_take_the_rules_out),
 	CASE(configuration_takes_rules_out), CASE(ttl_is_matched),
 	CASE(silent_rules_are_quarantined), CASE(full_device), CASE(faster_flows_take_places),
-	CASE(breaker_opens_and_closes), CASE(revocation_escalates), CASE(port_leaves))
+	CASE(breaker_opens_and_closes), CASE(breaker_waits_for_a_call),
+	CASE(port_that_cannot_be_flushed), CASE(revocation_escalates), CASE(port_leaves))
