@@ -14,6 +14,9 @@
 #include "io/rim_internal.h"
 
 #define VLAN_HLEN 4
+/* As a set: bursts of at least 32 lanes are sent by themselves. Smaller ones are collected, since a
+ * driver's call costs as much as several frames. */
+#define WHOLE_MIN LANE(31)
 
 static struct rim_worker *rim_worker_of(struct worker *w)
 {
@@ -33,35 +36,39 @@ static void count_drop(struct rim_worker *rw, enum drop_reason reason, uint16_t 
 	}
 }
 
-static __attribute__((noinline)) void flush_port(struct rim_worker *rw, uint32_t index)
+/* Sends n frames of vports, or counts and frees them. */
+static void port_send(struct rim_worker *rw, uint32_t index, struct rte_mbuf **m,
+	const uint16_t *vport, uint32_t n)
 {
-	struct rim_tx_buffer *t = &rw->tx[index];
 	struct rim_port *p = rw->view->port[index];
 	uint16_t queue = (uint16_t)(rw->w.id % p->n_txq);
-	uint16_t done = 0;
-	uint32_t tries = 0;
+	uint32_t done = 0, tries = 0;
 
-	rw->tx_pending &= ~(1u << index);
-	if (t->n == 0)
-		return;
 	if (p->tx_shared)
 		rte_spinlock_lock(&p->tx_lock[queue]);
-	while (done < t->n) {
-		uint16_t sent =
-			rte_eth_tx_burst(p->eth, queue, t->m + done, (uint16_t)(t->n - done));
+	while (done < n) {
+		uint16_t sent = rte_eth_tx_burst(p->eth, queue, m + done, (uint16_t)(n - done));
 
-		done = (uint16_t)(done + sent);
+		done += sent;
 		if (sent == 0 && ++tries > p->tx_retries)
 			break;
 	}
 	if (p->tx_shared)
 		rte_spinlock_unlock(&p->tx_lock[queue]);
 	COUNT(rw->w.counters.sent, done);
-	if (__builtin_expect(done < t->n, 0)) {
-		for (uint32_t n = done; n < t->n; n++)
-			count_drop(rw, DROP_TxQueueFull, t->vport[n], t->m[n]->data_len);
-		rte_pktmbuf_free_bulk(t->m + done, (unsigned)(t->n - done));
+	if (__builtin_expect(done < n, 0)) {
+		for (uint32_t i = done; i < n; i++)
+			count_drop(rw, DROP_TxQueueFull, vport[i], m[i]->data_len);
+		rte_pktmbuf_free_bulk(m + done, n - done);
 	}
+}
+
+static __attribute__((noinline)) void flush_port(struct rim_worker *rw, uint32_t index)
+{
+	struct rim_tx_buffer *t = &rw->tx[index];
+
+	rw->tx_pending &= ~(1u << index);
+	port_send(rw, index, t->m, t->vport, t->n);
 	t->n = 0;
 }
 
@@ -169,8 +176,30 @@ static struct rim_tx_buffer *plain_buffer(struct rim_worker *rw, uint16_t vport)
 	if (index == RIM_NO_PORT || (rw->ports_up & (1u << index)) == 0 ||
 		v->vport_vlan[vport] != 0)
 		return NULL;
-	rw->tx_pending |= 1u << index;
 	return &rw->tx[index];
+}
+
+/* The one vport that lanes 0 .. n - 1 leave on; 0 when they differ. */
+static uint16_t common_vport(const struct burst *b, uint32_t n)
+{
+	uint16_t first = b->out_vport[0], other = 0;
+
+	for (uint32_t i = 1; i < n; i++)
+		other |= b->out_vport[i] ^ first;
+	return other == 0 ? first : 0;
+}
+
+/* Most bursts leave whole, on one vport. A large one is sent from where it lies; but not past
+ * frames that wait. False: it is for the buffers. */
+static bool send_whole(struct rim_worker *rw, struct burst *b, uint32_t n)
+{
+	uint16_t vport = common_vport(b, n);
+	struct rim_tx_buffer *t = vport != 0 ? plain_buffer(rw, vport) : NULL;
+
+	if (t == NULL || t->n != 0)
+		return false;
+	port_send(rw, (uint32_t)(t - rw->tx), (struct rte_mbuf **)b->buf, b->out_vport, n);
+	return true;
 }
 
 static void io_transmit(struct worker *w, struct burst *b, lanes_t lanes)
@@ -178,18 +207,21 @@ static void io_transmit(struct worker *w, struct burst *b, lanes_t lanes)
 	struct rim_worker *rw = rim_worker_of(w);
 	struct rim_tx_buffer *t = NULL;
 	uint32_t last = UINT32_MAX;
-	lanes_t resized = b->resized;
 
+	lanes_foreach (i, lanes & b->resized)
+		mbuf_set(b->buf[i], b->data[i], b->len[i]);
+	if (lanes_dense(lanes) && lanes >= WHOLE_MIN && send_whole(rw, b, lanes_count(lanes)))
+		return;
 	lanes_foreach (i, lanes) {
 		struct rte_mbuf *m = b->buf[i];
 		uint16_t vport = b->out_vport[i];
 
-		if (__builtin_expect((resized & LANE(i)) != 0, 0))
-			mbuf_set(m, b->data[i], b->len[i]);
-		/* Most bursts leave on one vport: it is looked up when it changes. */
+		/* Many leave on the vport of the one before. */
 		if (vport != last) {
 			t = plain_buffer(rw, vport);
 			last = vport;
+			if (t != NULL)
+				rw->tx_pending |= 1u << (t - rw->tx);
 		}
 		if (__builtin_expect(t != NULL, 1))
 			buffer_put(rw, t, m, vport);

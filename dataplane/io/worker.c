@@ -20,8 +20,6 @@
 #include "core/packet.h"
 #include "io/rim_internal.h"
 
-#define PREFETCH_AHEAD 4
-
 /* --- receive -----------------------------------------------------------------------------------
  */
 
@@ -39,12 +37,11 @@ static bool is_tagged(const uint8_t *eth)
 	return memcmp(eth + 12, tpid, sizeof(tpid)) == 0;
 }
 
-/* What most frames are: one segment, no tag. The length is looked at before the tag, and a frame of
- * 14 bytes has the type that is read. */
-static inline bool is_plain(const struct rte_mbuf *m, const uint8_t *eth)
+/* What most buffers hold: one segment, at least a header, no tag taken off. */
+static inline bool buffer_is_plain(const struct rte_mbuf *m)
 {
 	return m->nb_segs == 1 && m->data_len >= ETH_HLEN &&
-		(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) == 0 && !is_tagged(eth);
+		(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) == 0;
 }
 
 /* The vport of any other frame; 0: it was dropped. A tag that the NIC took off is put back: stages
@@ -88,22 +85,36 @@ static uint8_t frame_csum_flag(const struct rte_mbuf *m)
 		: 0;
 }
 
-/* Moves the frames that the pipeline can take to lanes 0 .. return value - 1. */
-static uint32_t fill_burst(
-	struct rim_worker *rw, const struct rim_rxq *q, struct rte_mbuf **rx, uint32_t n)
+/* Begins to load the headers of all; returns those that are not plain by what their buffers say. */
+static lanes_t begin_lanes(struct burst *b, uint32_t n)
 {
-	uint16_t untagged = rw->view->untagged[q->port];
+	lanes_t odd = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct rte_mbuf *m = b->buf[i];
+		uint8_t *eth = rte_pktmbuf_mtod(m, uint8_t *);
+
+		rte_prefetch0(eth);
+		b->data[i] = eth;
+		b->len[i] = m->data_len;
+		if (!PACKET_LIKELY(buffer_is_plain(m)))
+			odd |= LANE(i);
+	}
+	return odd;
+}
+
+/* Keeps the frames that the pipeline can take, as lanes 0 .. return value - 1. */
+static __attribute__((noinline)) uint32_t sort_lanes(
+	struct rim_worker *rw, const struct rim_rxq *q, uint32_t n, lanes_t odd)
+{
 	struct burst *b = &rw->w.burst;
 	uint32_t lane = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		struct rte_mbuf *m = rx[i];
-		uint16_t vport = untagged;
+		uint16_t vport = rw->view->untagged[q->port];
+		struct rte_mbuf *m = b->buf[i];
 
-		if (i + PREFETCH_AHEAD < n)
-			rte_prefetch0(rte_pktmbuf_mtod(rx[i + PREFETCH_AHEAD], void *));
-		if (__builtin_expect(
-			    vport == 0 || !is_plain(m, rte_pktmbuf_mtod(m, const uint8_t *)), 0)) {
+		if ((odd & LANE(i)) != 0) {
 			vport = odd_frame(rw, q->port, m);
 			if (vport == 0)
 				continue;
@@ -112,26 +123,46 @@ static uint32_t fill_burst(
 		b->data[lane] = rte_pktmbuf_mtod(m, uint8_t *);
 		b->len[lane] = m->data_len;
 		b->in_vport[lane] = vport;
-		b->flags[lane] = q->csum ? frame_csum_flag(m) : 0;
 		lane++;
 	}
 	return lane;
+}
+
+/* What was received, in b->buf, to lanes; returns how many. Most bursts are plain frames of the
+ * port's untagged vport: theirs is one store for many lanes. */
+static uint32_t fill_burst(struct rim_worker *rw, const struct rim_rxq *q, uint32_t n)
+{
+	uint16_t untagged = rw->view->untagged[q->port];
+	struct burst *b = &rw->w.burst;
+	lanes_t odd = begin_lanes(b, n);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (!PACKET_LIKELY(!is_tagged(b->data[i])))
+			odd |= LANE(i);
+	for (uint32_t i = 0; i < BURST_MAX; i++)
+		b->in_vport[i] = untagged;
+	if (untagged == 0)
+		odd = ~UINT64_C(0);
+	if (!PACKET_LIKELY(odd == 0))
+		n = sort_lanes(rw, q, n, odd);
+	memset(b->flags, 0, sizeof(b->flags));
+	for (uint32_t i = 0; q->csum && i < n; i++)
+		b->flags[i] = frame_csum_flag(b->buf[i]);
+	return n;
 }
 
 static uint32_t receive_queue(struct rim_worker *rw, const struct rim_rxq *q, uint8_t *sit_out)
 {
 	struct worker *w = &rw->w;
 	uint64_t refused = w->counters.drops[DROP_NewFlowRefused];
-	struct rte_mbuf *rx[BURST_MAX];
-	uint32_t n = rte_eth_rx_burst(q->eth, q->queue, rx, BURST_MAX);
+	uint32_t n =
+		rte_eth_rx_burst(q->eth, q->queue, (struct rte_mbuf **)w->burst.buf, BURST_MAX);
 	uint32_t lanes;
 
 	if (n == 0)
 		return 0;
-	for (uint32_t i = 0; i < PREFETCH_AHEAD && i < n; i++)
-		rte_prefetch0(rte_pktmbuf_mtod(rx[i], void *));
 	COUNT(w->counters.stage_packets[STAGE_receive], n);
-	lanes = fill_burst(rw, q, rx, n);
+	lanes = fill_burst(rw, q, n);
 	if (lanes == 0)
 		return n;
 	w->burst.to = (struct burst_sets){.classify = ~UINT64_C(0) >> (BURST_MAX - lanes)};
