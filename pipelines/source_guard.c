@@ -5,10 +5,10 @@
  *
  * A filter over what classify sorted: it takes no set of its own. */
 
+#include "core/simd.h"
 #include "pipelines/stage.h"
 
-static __attribute__((noinline)) enum drop_reason guard_lane(
-	const struct burst *b, lanes_t i, const struct vport *vp)
+static enum drop_reason guard_lane(const struct burst *b, lanes_t i, const struct vport *vp)
 {
 	const struct eth_hdr *eth = (const struct eth_hdr *)b->data[i];
 	struct ip_addr src = lane_src(b, i);
@@ -25,35 +25,44 @@ static __attribute__((noinline)) enum drop_reason guard_lane(
 	return DROP_SourceIpSpoofed;
 }
 
-/* Whether a plain lane, whose MACs classify has compared, has one of its vport's addresses. All are
- * looked at: where to stop is a branch that cannot be foretold when several take turns. A prefix
- * holds its own address, too. */
-static inline bool has_own_address(const struct burst *b, lanes_t i, const struct vport *vp)
+/* Lanes, of plain IPv4 packets, that come from a host address of their vport; those of another
+ * vport than the first one's are left out. All addresses are compared: where to stop is a branch
+ * that cannot be foretold when several take turns. */
+static lanes_t from_hosts4(const struct worker *w, const struct burst *b, lanes_t in)
 {
-	struct ip_addr src = lane_src(b, i);
-	bool own = false;
+	uint32_t id = b->in_vport[lanes_first(in)];
+	const struct vport *vp = w->snap.vports->at[id];
+	uint32_t host[VPORT_ADDRS_MAX] = {0}; /* 0: none */
+	lanes_t own = 0;
 
-	for (uint32_t n = 0; n < vp->n_addrs; n++) {
-		const uint64_t *a = vp->addrs[n].addr.dwords;
+	for (uint32_t n = 0; n < vp->n_addrs; n++)
+		if (vp->addrs[n].family == IP_V4 && vp->addrs[n].len == 32)
+			host[n] = ip_v4(&vp->addrs[n].addr);
+	lanes_foreach (i, in) {
+		uint32_t src = b->key4[i].src;
+		bool same = simd_any8_u32(host, src) & (src != 0) & (b->in_vport[i] == id);
 
-		own |= ((a[0] ^ src.dwords[0]) | (a[1] ^ src.dwords[1])) == 0;
+		own |= (lanes_t)same << i;
 	}
 	return own;
 }
 
+_Static_assert(VPORT_ADDRS_MAX == 8, "as many as one comparison takes");
+
 void stage_source_guard(struct worker *w, struct burst *b)
 {
-	lanes_t in = b->to.flow | b->to.fragment | b->to.icmp_error, spoofed = 0;
+	lanes_t in = b->to.flow | b->to.fragment | b->to.icmp_error, spoofed = 0, look, plain4;
 
 	COUNT(w->counters.stage_packets[STAGE_source_guard], lanes_count(in));
-	/* classify has compared the first address of what is plain. */
-	lanes_foreach (i, in & (b->strangers | ~b->plain)) {
+	/* classify has compared the MACs of what is plain, and the first address. */
+	look = in & (b->strangers | ~b->plain);
+	plain4 = look & b->plain & ~b->v6;
+	if (plain4 != 0)
+		look &= ~from_hosts4(w, b, plain4);
+	lanes_foreach (i, look) {
 		const struct vport *vp = stage_in_vport(w, b, i);
-		enum drop_reason reason;
+		enum drop_reason reason = vp->source_guard ? guard_lane(b, i, vp) : DROP_REASONS;
 
-		if (!vp->source_guard || ((b->plain & LANE(i)) != 0 && has_own_address(b, i, vp)))
-			continue;
-		reason = guard_lane(b, i, vp);
 		if (reason == DROP_REASONS)
 			continue;
 		spoofed |= LANE(i);

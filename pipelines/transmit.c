@@ -72,14 +72,6 @@ static __attribute__((noinline)) void transmit_rare(
 	}
 }
 
-static inline void count_sent(struct worker *w, uint16_t vport, uint16_t len)
-{
-	struct vport_counters *c = &w->counters.vport[vport];
-
-	COUNT(c->tx_packets, 1);
-	COUNT(c->tx_bytes, len);
-}
-
 /* Tags, and whatever does not go out as it is. False: the lane went elsewhere. */
 static __attribute__((noinline)) bool transmit_other(
 	struct worker *w, struct burst *b, lanes_t i, const struct next_hop *nh)
@@ -90,7 +82,6 @@ static __attribute__((noinline)) bool transmit_other(
 	}
 	put_l2(b, i, nh);
 	b->out_vport[i] = nh->vport;
-	count_sent(w, nh->vport, b->len[i]);
 	return true;
 }
 
@@ -105,10 +96,35 @@ static inline __attribute__((always_inline)) bool transmit_plain(
 	if (!PACKET_LIKELY(len <= nh->plain_max))
 		return transmit_other(w, b, i, nh);
 	b->out_vport[i] = nh->vport;
-	count_sent(w, nh->vport, len);
 	store_u64(l2, load_u64(nh->l2));
 	store_u32(l2 + 8, load_u32(nh->l2 + 8));
 	return true;
+}
+
+/* Bursts without holes that leave on one vport, as most do, are counted at once. */
+static bool count_whole(struct worker *w, const struct burst *b, uint32_t n)
+{
+	uint32_t first = b->out_vport[0], other = 0, bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		other |= b->out_vport[i] ^ first;
+		bytes += b->len[i];
+	}
+	if (other != 0)
+		return false;
+	COUNT(w->counters.vport[first].tx_packets, n);
+	COUNT(w->counters.vport[first].tx_bytes, bytes);
+	return true;
+}
+
+static void count_sent(struct worker *w, const struct burst *b, lanes_t in)
+{
+	if (PACKET_LIKELY(lanes_dense(in)) && count_whole(w, b, lanes_count(in)))
+		return;
+	lanes_foreach (i, in) {
+		COUNT(w->counters.vport[b->out_vport[i]].tx_packets, 1);
+		COUNT(w->counters.vport[b->out_vport[i]].tx_bytes, b->len[i]);
+	}
 }
 
 void stage_transmit(struct worker *w, struct burst *b)
@@ -122,6 +138,8 @@ void stage_transmit(struct worker *w, struct burst *b)
 		if (!transmit_other(w, b, i, next_hop_get(hops, b->next_hop[i])))
 			gone |= LANE(i);
 	in &= ~gone;
-	if (in != 0)
-		w->io->transmit(w, b, in);
+	if (in == 0)
+		return;
+	count_sent(w, b, in);
+	w->io->transmit(w, b, in);
 }

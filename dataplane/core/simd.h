@@ -97,6 +97,37 @@ static inline bool simd_first8_u16(const uint16_t tags[8], uint16_t tag, uint32_
 #endif
 }
 
+/* --- few values --------------------------------------------------------------------------------
+ */
+
+/* Is one of the eight v? */
+static inline bool plain_any8_u32(const uint32_t have[8], uint32_t v)
+{
+	uint32_t same = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		same |= have[i] == v;
+	return same != 0;
+}
+
+static inline bool simd_any8_u32(const uint32_t have[8], uint32_t v)
+{
+#if defined(__SSE2__)
+	const __m128i *p = (const __m128i *)(const void *)have;
+	__m128i all = _mm_set1_epi32((int)v);
+
+	return _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi32(_mm_loadu_si128(p), all),
+		       _mm_cmpeq_epi32(_mm_loadu_si128(p + 1), all))) != 0;
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+	uint32x4_t all = vdupq_n_u32(v);
+
+	return vmaxvq_u32(vorrq_u32(
+		       vceqq_u32(vld1q_u32(have), all), vceqq_u32(vld1q_u32(have + 4), all))) != 0;
+#else
+	return plain_any8_u32(have, v);
+#endif
+}
+
 /* --- ones' complement sums -------------------------------------------------------------------- */
 
 /* Adds len bytes to sum as 16-bit words in memory order, a last odd byte padded with zero; 64-bit

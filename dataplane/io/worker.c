@@ -165,7 +165,8 @@ static uint32_t receive_queue(struct rim_worker *rw, const struct rim_rxq *q, ui
 	lanes = fill_burst(rw, q, n);
 	if (lanes == 0)
 		return n;
-	w->burst.to = (struct burst_sets){.classify = ~UINT64_C(0) >> (BURST_MAX - lanes)};
+	/* The burst before has left all of its sets empty. */
+	w->burst.to.classify = ~UINT64_C(0) >> (BURST_MAX - lanes);
 	w->burst.count = (uint16_t)lanes;
 	w->burst.resized = 0;
 	w->admission.behind = n == BURST_MAX;

@@ -36,6 +36,20 @@ static void vectors_match_plain_code(void)
 		CHECK_EQ(simd_match8_u16(tags + n % 2, tag), expected);
 		CHECK_EQ(plain_match8_u16(tags + n % 2, tag), expected);
 	}
+	for (unsigned n = 0; n < 2000; n++) {
+		uint32_t have[9], v = n % 9 == 8 ? 77 : 0;
+
+		for (unsigned i = 0; i < 9; i++)
+			have[i] = (uint32_t)(1 + test_rand_below(70000)) << 12;
+		if (v == 0)
+			v = have[n % 9];
+		/* The ninth, or nobody: only when it is one of the eight by chance. */
+		CHECK_EQ(plain_any8_u32(have + 1, v), simd_any8_u32(have + 1, v));
+		CHECK_EQ(simd_any8_u32(have + n % 2, v ^ (n % 4 == 3)),
+			plain_any8_u32(have + n % 2, v ^ (n % 4 == 3)));
+		if (n % 9 != 8)
+			CHECK(simd_any8_u32(have + (n % 9 == 0 ? 0 : 1), v));
+	}
 }
 
 static void known_values(void)
