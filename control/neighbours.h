@@ -74,10 +74,6 @@ struct neighbour_vport {
 
 int neighbours_init(const struct neighbours_config *cfg, struct neighbours **out);
 void neighbours_fini(struct neighbours *nb);
-/* The callbacks can be exchanged after init, since parts are wired in both directions. */
-void neighbours_set_callbacks(struct neighbours *nb,
-	int (*send)(void *arg, uint16_t vport, const uint8_t *frame, uint16_t len),
-	void (*hosts_changed)(void *arg), void *arg);
 
 /* Adds or changes; records of its neighbours are renewed when MACs, VLAN or MTU differ. */
 int neighbours_vport_set(struct neighbours *nb, const struct neighbour_vport *v);

@@ -286,15 +286,6 @@ int neighbours_init(const struct neighbours_config *cfg, struct neighbours **out
 	return 0;
 }
 
-void neighbours_set_callbacks(struct neighbours *nb,
-	int (*send)(void *arg, uint16_t vport, const uint8_t *frame, uint16_t len),
-	void (*hosts_changed_fn)(void *arg), void *arg)
-{
-	nb->cfg.send = send;
-	nb->cfg.hosts_changed = hosts_changed_fn;
-	nb->cfg.arg = arg;
-}
-
 void neighbours_fini(struct neighbours *nb)
 {
 	if (nb == NULL)

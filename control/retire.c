@@ -19,7 +19,6 @@ struct retire {
 	struct retired *ring;
 	uint32_t capacity; /* a power of two */
 	uint32_t head, tail;
-	uint32_t leaked;
 };
 
 int retire_init(const struct grace *g, struct retire **out)
@@ -82,10 +81,8 @@ void retire(struct retire *r, retire_fn fn, void *arg, void *mem)
 {
 	if (mem == NULL)
 		return;
-	if (r->head - r->tail == r->capacity && !grow(r)) {
-		r->leaked++;
+	if (r->head - r->tail == r->capacity && !grow(r))
 		return;
-	}
 	r->ring[r->head++ & (r->capacity - 1)] =
 		(struct retired){.fn = fn, .arg = arg, .mem = mem, .stamp = grace_stamp(r->grace)};
 }
@@ -105,9 +102,4 @@ uint32_t retire_poll(struct retire *r)
 uint32_t retire_pending(const struct retire *r)
 {
 	return r->head - r->tail;
-}
-
-uint32_t retire_leaked(const struct retire *r)
-{
-	return r->leaked;
 }

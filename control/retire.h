@@ -21,9 +21,8 @@ void retire_fini(struct retire *r);
 /* Gives back everything at once: no worker may run any more. */
 void retire_flush(struct retire *r);
 /* Call behind the store that unlinked mem. fn NULL means free(mem). When no memory is left for
- * the queue the object is leaked and counted: the one thing that is always safe. */
+ * the queue the object is leaked: the one thing that is always safe. */
 void retire(struct retire *r, retire_fn fn, void *arg, void *mem);
 /* Returns how many were given back. */
 uint32_t retire_poll(struct retire *r);
 uint32_t retire_pending(const struct retire *r);
-uint32_t retire_leaked(const struct retire *r);

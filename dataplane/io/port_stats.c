@@ -5,7 +5,6 @@
  * the middle; control holds it only to enter or strike a port, never while a driver works. */
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "io/rim_internal.h"
@@ -97,45 +96,4 @@ int rim_port_stats(struct rim *rim, uint16_t index, struct rim_port_stats *out)
 		.tx_errors = s.oerrors,
 	};
 	return 0;
-}
-
-struct xstats {
-	int n;
-	struct rte_eth_xstat *value;
-	struct rte_eth_xstat_name *name;
-};
-
-static int xstats_get(uint16_t eth, struct xstats *x)
-{
-	int n = rte_eth_xstats_get_names(eth, NULL, 0);
-
-	if (n <= 0)
-		return n;
-	x->value = calloc((size_t)n, sizeof(*x->value));
-	x->name = calloc((size_t)n, sizeof(*x->name));
-	if (x->value == NULL || x->name == NULL)
-		return -ENOMEM;
-	if (rte_eth_xstats_get_names(eth, x->name, (unsigned)n) != n)
-		return -EIO;
-	x->n = rte_eth_xstats_get(eth, x->value, (unsigned)n);
-	if (x->n > n)
-		x->n = 0;
-	return x->n < 0 ? x->n : 0;
-}
-
-int rim_port_xstats(struct rim *rim, uint16_t index,
-	void (*each)(void *arg, const char *name, uint64_t value), void *arg)
-{
-	struct xstats x = {0};
-	int rc = -ENOENT;
-
-	pthread_mutex_lock(&rim->lock);
-	if (index < RIM_PORTS_MAX && rim->port[index] != NULL)
-		rc = xstats_get(rim->port[index]->eth, &x);
-	pthread_mutex_unlock(&rim->lock);
-	for (int n = 0; rc == 0 && n < x.n; n++)
-		each(arg, x.name[n].name, x.value[n].value);
-	free(x.value);
-	free(x.name);
-	return rc;
 }

@@ -188,9 +188,6 @@ int rim_port_find(struct rim *rim, const char *name);
 /* Fills up to n, returns how many there are. Any thread. */
 uint32_t rim_port_list(struct rim *rim, struct rim_port_info *info, uint32_t n);
 int rim_port_stats(struct rim *rim, uint16_t index, struct rim_port_stats *out); /* any thread */
-/* Every counter the driver has. Any thread. */
-int rim_port_xstats(struct rim *rim, uint16_t index,
-	void (*each)(void *arg, const char *name, uint64_t value), void *arg);
 
 /* --- vports ----------------------------------------------------------------------------------- */
 
