@@ -343,6 +343,15 @@ struct config *config_default(void)
 	return c;
 }
 
+static bool sets_anything(const struct loader *l)
+{
+	for (uint32_t i = 0; i < config_n_keys; i++)
+		if (l->lines[i] != 0 && i != (uint32_t)config_row("apiVersion") &&
+			i != (uint32_t)config_row("kind"))
+			return true;
+	return false;
+}
+
 static void load(struct loader *l, const char *text, size_t len)
 {
 	struct yaml_node *root = config_tree_read(l, text, len);
@@ -361,12 +370,15 @@ static void load(struct loader *l, const char *text, size_t len)
 	/* What could not be read would only give errors that are none. */
 	if (l->errors->n == 0)
 		config_check(l);
+	if (l->errors->n == 0 && l->running && !sets_anything(l))
+		config_error(l, 0, "document",
+			"sets nothing: every vport would go; what is in force stays");
 }
 
-int config_load_text(const char *path, const char *text, size_t len, struct config **out,
-	struct config_errors *errors)
+static int load_text(const char *path, bool running, const char *text, size_t len,
+	struct config **out, struct config_errors *errors)
 {
-	struct loader l = {.path = path, .errors = errors};
+	struct loader l = {.path = path, .errors = errors, .running = running};
 
 	memset(errors, 0, sizeof(*errors));
 	*out = NULL;
@@ -385,6 +397,12 @@ int config_load_text(const char *path, const char *text, size_t len, struct conf
 	}
 	*out = l.config;
 	return 0;
+}
+
+int config_load_text(const char *path, const char *text, size_t len, struct config **out,
+	struct config_errors *errors)
+{
+	return load_text(path, false, text, len, out, errors);
 }
 
 char *config_read_file(const char *path, size_t *len)
@@ -422,7 +440,8 @@ char *config_read_file(const char *path, size_t *len)
 	return text;
 }
 
-int config_load(const char *path, struct config **out, struct config_errors *errors)
+static int load_file(
+	const char *path, bool running, struct config **out, struct config_errors *errors)
 {
 	size_t len;
 	char *text = config_read_file(path, &len);
@@ -437,7 +456,17 @@ int config_load(const char *path, struct config **out, struct config_errors *err
 		config_error(&l, 0, "file", "%s", strerror(-err));
 		return err;
 	}
-	err = config_load_text(path, text, len, out, errors);
+	err = load_text(path, running, text, len, out, errors);
 	free(text);
 	return err;
+}
+
+int config_load(const char *path, struct config **out, struct config_errors *errors)
+{
+	return load_file(path, false, out, errors);
+}
+
+int config_reload(const char *path, struct config **out, struct config_errors *errors)
+{
+	return load_file(path, true, out, errors);
 }

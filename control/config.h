@@ -248,6 +248,9 @@ void config_errors_fini(struct config_errors *e);
 /* 0 and a complete configuration with defaults filled in, or -errno with at least one error.
  * A missing file is an error like others. text does not need to end in NUL. */
 int config_load(const char *path, struct config **out, struct config_errors *errors);
+/* The same for a daemon that forwards: a file that sets nothing is an error, too. It is one that
+ * was emptied, or is being written, and would take every vport away. */
+int config_reload(const char *path, struct config **out, struct config_errors *errors);
 int config_load_text(const char *path, const char *text, size_t len, struct config **out,
 	struct config_errors *errors);
 /* Everything at its default: a switch without ports. */

@@ -34,6 +34,7 @@ struct loader {
 	int *lines;  /* by row of the schema; 0: not in the file */
 	struct config *config;
 	const struct yaml_node *kube_proxy; /* what the file has under that key; may be NULL */
+	bool running;                       /* replaces what a daemon has in force */
 };
 
 /* The document, or NULL when it cannot be read at all; errors are in the loader. */

@@ -328,7 +328,7 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 	struct config_diff diff = {0};
 	struct config *fresh;
 
-	if (config_load(s->path, &fresh, &errors) < 0) {
+	if (config_reload(s->path, &fresh, &errors) < 0) {
 		LOG_ERROR(config, "reload_refused", "errors=%u first=%s", errors.n, errors.text);
 		NOTICE(s, true, "ConfigRejected", "%u errors, the first: %.*s", errors.n,
 			(int)strcspn(errors.text, "\n"), errors.text);

@@ -68,7 +68,9 @@ class Reload(LabCase):
     def test_a_bad_file_changes_nothing(self):
         before = self.lab.sluiced.get("/api/v1/config")[1]
         for text, says in (("snat:\n  masquerade-all: perhaps\n", ":2: snat.masquerade-all: "),
-                           ("nodee: 1\n", ":1: nodee: "), ("node: [\n", "sluice.yaml:")):
+                           ("nodee: 1\n", ":1: nodee: "), ("node: [\n", "sluice.yaml:"),
+                           ("", "sluice.yaml: document: sets nothing"),
+                           ("{}", "sluice.yaml: document: sets nothing")):
             with self.subTest(text):
                 log = self.hang_up(text)
                 self.assertIn("event=reload_refused", log)

@@ -324,6 +324,37 @@ static void a_missing_or_large_file_is_an_error(void)
 	free(text);
 }
 
+/* A start may have nothing to say, a reload may not; to want no vport can be said. */
+static void a_reload_of_nothing_is_refused(void)
+{
+	static const struct {
+		const char *text;
+		bool refused;
+	} files[] = {{"", true}, {"{}\n", true}, {"# gone\n", true}, {"vports:\n", true},
+		{"apiVersion: sluice/v1\nkind: Config\n", true}, {"vports: []\n", false},
+		{"log: {level: info}\n", false}};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char path[] = "/tmp/sluice-config-XXXXXX";
+		struct config_errors errors;
+		struct config *c;
+		int fd = mkstemp(path);
+
+		REQUIRE(fd >= 0);
+		CHECK_EQ(write(fd, files[i].text, strlen(files[i].text)), strlen(files[i].text));
+		close(fd);
+		CHECK_EQ(config_load(path, &c, &errors), 0);
+		config_free(c);
+		config_errors_fini(&errors);
+		CHECK_EQ(config_reload(path, &c, &errors), files[i].refused ? -EINVAL : 0);
+		if (files[i].refused)
+			CHECK_HAS(errors.text, ": document: sets nothing");
+		config_free(c);
+		config_errors_fini(&errors);
+		unlink(path);
+	}
+}
+
 static char *reference(void)
 {
 	char *text = NULL;
@@ -538,7 +569,8 @@ static void defaults_are_those_of_the_flow_table(void)
 TEST_SUITE("config", CASE(reads_every_kind_of_value), CASE(an_empty_file_is_all_defaults),
 	CASE(every_class_of_error_names_its_place), CASE(all_errors_are_listed),
 	CASE(errors_are_bounded_and_printable), CASE(a_missing_or_large_file_is_an_error),
-	CASE(the_reference_loads_as_the_defaults), CASE(the_reference_in_the_tree_is_current),
+	CASE(a_reload_of_nothing_is_refused), CASE(the_reference_loads_as_the_defaults),
+	CASE(the_reference_in_the_tree_is_current),
 	CASE(a_listener_that_is_on_by_default_can_be_turned_off),
 	CASE(lists_show_the_entries_that_differ), CASE(differences_tell_what_needs_a_restart),
 	CASE(a_reload_keeps_what_needs_a_restart), CASE(the_json_view_round_trips),
