@@ -90,8 +90,8 @@ struct config_kubernetes {
 struct config_workers {
 	uint32_t count;
 	struct config_cpus lcores;                     /* n = 0: not pinned */
-	uint32_t idle_spin_polls;                      /* vain polls before the first sleep */
-	uint32_t idle_sleep_min_us, idle_sleep_max_us; /* max 0: never */
+	uint32_t idle_spin_us;                         /* polled behind the last packet */
+	uint32_t idle_sleep_min_us, idle_sleep_max_us; /* by a timer; max 0: never any */
 };
 
 struct config_memory {

@@ -307,27 +307,29 @@ const struct config_key config_keys[] = {
 		.def = "[]",
 		.max = WORKERS_MAX,
 		.help = "CPUs of the workers, one each, as 2-5 or [2, 4]. Default: not pinned."},
-	{.path = "workers.idle-spin-polls",
+	{.path = "workers.idle-spin-us",
 		.type = TYPE_UINT,
-		.offset = AT(workers.idle_spin_polls),
-		.def = "2000",
-		.min = 1,
-		.max = 100000000,
-		.help = "Polls without a packet before a worker sleeps for the first time."},
+		.offset = AT(workers.idle_spin_us),
+		.def = "50",
+		.max = 1000000,
+		.help = "How long a worker polls behind its last packet before it sleeps until one of "
+			"its ports wakes it, microseconds. More: less delay where packets come "
+			"seldom, for more of the CPU."},
 	{.path = "workers.idle-sleep-min-us",
 		.type = TYPE_UINT,
 		.offset = AT(workers.idle_sleep_min_us),
 		.def = "5",
 		.min = 1,
 		.max = 1000000,
-		.help = "First sleep of an idle worker, microseconds; it doubles from there."},
+		.help = "First sleep of an idle worker that has a port which cannot wake it (memif, "
+			"pcap, null), microseconds; it doubles from there."},
 	{.path = "workers.idle-sleep-max-us",
 		.type = TYPE_UINT,
 		.offset = AT(workers.idle_sleep_max_us),
 		.def = "250",
 		.max = 1000000,
-		.help = "Longest sleep of an idle worker, microseconds; what a first packet may "
-			"wait. 0: never sleep."},
+		.help = "Longest sleep of such a worker, microseconds; what a first packet may "
+			"wait. 0: no worker ever sleeps."},
 
 	{.path = "memory.hugepages",
 		.type = TYPE_ENUM,

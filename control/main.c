@@ -264,7 +264,11 @@ static bool step(struct sluiced *s)
 static void on_step(evutil_socket_t fd, short what, void *arg)
 {
 	struct sluiced *s = arg;
-	bool more = step(s);
+	bool more;
+
+	/* Sleeping workers do not, and some changes are acknowledged behind a grace period. */
+	rim_grace_poll(s->rim);
+	more = step(s);
 
 	tell_node_ports(s);
 	if (!s->announced && reconcile_ready(s->reconciler)) {
@@ -395,7 +399,7 @@ static int start_rim(struct sluiced *s)
 	for (uint32_t i = 0; i < rc.n_workers; i++)
 		rc.cpu[i] =
 			i < c->workers.lcores.n ? (int16_t)c->workers.lcores.at[i] : RIM_CPU_ANY;
-	rc.idle.spin_polls = c->workers.idle_spin_polls;
+	rc.idle.spin_us = c->workers.idle_spin_us;
 	rc.idle.sleep_min_us = c->workers.idle_sleep_min_us;
 	rc.idle.sleep_max_us = c->workers.idle_sleep_max_us;
 	rc.eal_args = args;

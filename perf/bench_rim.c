@@ -69,7 +69,7 @@ static void idle_as_daemon(struct rim_config *rc)
 
 	if (config_load_text("bench", text, sizeof(text) - 1, &c, &errors) < 0)
 		die("configuration", errors.text);
-	rc->idle.spin_polls = c->workers.idle_spin_polls;
+	rc->idle.spin_us = c->workers.idle_spin_us;
 	rc->idle.sleep_min_us = c->workers.idle_sleep_min_us;
 	rc->idle.sleep_max_us = c->workers.idle_sleep_max_us;
 	config_free(c);

@@ -38,6 +38,7 @@ static struct {
 } messages = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local char last_copy[256];
+static _Thread_local bool quiet_here;
 
 const char *rim_driver_error(void)
 {
@@ -54,8 +55,15 @@ void rim_driver_error_clear(void)
 	pthread_mutex_unlock(&messages.lock);
 }
 
+void rim_driver_quiet(bool quiet)
+{
+	quiet_here = quiet;
+}
+
 static void message(enum rim_log_level level, const char *text)
 {
+	if (quiet_here)
+		level = RIM_LOG_DEBUG;
 	pthread_mutex_lock(&messages.lock);
 	if (level == RIM_LOG_ERROR)
 		snprintf(messages.last, sizeof(messages.last), "%s", text);

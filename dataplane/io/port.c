@@ -79,9 +79,9 @@ static int probe(struct rim *rim, struct rim_port *p, struct rim_error *err)
 	if (p->cfg.kind != RIM_PORT_ETHDEV) {
 		rim_driver_error_clear();
 		if (p->cfg.kind == RIM_PORT_AF_PACKET)
-			rim_packet_sockets_begin(p->cfg.queues, &p->sockets);
+			rim_sockets_begin(p->cfg.queues, &p->sockets);
 		rc = rte_dev_probe(devargs);
-		rim_packet_sockets_end();
+		rim_sockets_end();
 		if (rc != 0)
 			return rim_fail(err, rc, "%s: DPDK refuses %s: %s", p->cfg.name, devargs,
 				rim_driver_error()[0] != '\0' ? rim_driver_error() : strerror(-rc));
@@ -125,6 +125,21 @@ static uint16_t smaller(uint32_t a, uint32_t b)
 	return (uint16_t)(a < b ? a : b);
 }
 
+static int queues_setup(struct rim_port *p, uint16_t rxd, uint16_t txd)
+{
+	unsigned socket = (unsigned)rte_eth_dev_socket_id(p->eth);
+	int rc = 0;
+
+	if (p->cfg.kind == RIM_PORT_AF_XDP)
+		rim_sockets_begin(p->n_rxq, &p->sockets);
+	for (uint16_t q = 0; q < p->n_rxq && rc == 0; q++)
+		rc = rte_eth_rx_queue_setup(p->eth, q, rxd, socket, NULL, p->pool);
+	rim_sockets_end();
+	for (uint16_t q = 0; q < p->n_txq && rc == 0; q++)
+		rc = rte_eth_tx_queue_setup(p->eth, q, txd, socket, NULL);
+	return rc;
+}
+
 static int configure(struct rim *rim, struct rim_port *p, struct rim_error *err)
 {
 	struct rte_eth_conf conf = {0};
@@ -147,6 +162,7 @@ static int configure(struct rim *rim, struct rim_port *p, struct rim_error *err)
 		return rim_fail(err, -EINVAL, "%s: queues: %u, but the device has %u", p->cfg.name,
 			p->cfg.queues, info.max_rx_queues);
 	offloads_choose(p, &info, &conf);
+	conf.intr_conf.rxq = p->rx_interrupt;
 	rc = rte_eth_dev_configure(p->eth, p->n_rxq, p->n_txq, &conf);
 	if (rc != 0)
 		return rim_fail(err, rc, "%s: cannot be configured: %s", p->cfg.name,
@@ -155,12 +171,7 @@ static int configure(struct rim *rim, struct rim_port *p, struct rim_error *err)
 	if (rc != 0)
 		return rc;
 	(void)rte_eth_dev_adjust_nb_rx_tx_desc(p->eth, &rxd, &txd);
-	for (uint16_t q = 0; q < p->n_rxq && rc == 0; q++)
-		rc = rte_eth_rx_queue_setup(
-			p->eth, q, rxd, (unsigned)rte_eth_dev_socket_id(p->eth), NULL, p->pool);
-	for (uint16_t q = 0; q < p->n_txq && rc == 0; q++)
-		rc = rte_eth_tx_queue_setup(
-			p->eth, q, txd, (unsigned)rte_eth_dev_socket_id(p->eth), NULL);
+	rc = queues_setup(p, rxd, txd);
 	if (rc != 0)
 		return rim_fail(err, rc, "%s: queues: %s", p->cfg.name,
 			rim_driver_error()[0] != '\0' ? rim_driver_error() : strerror(-rc));
@@ -190,6 +201,23 @@ static int start(struct rim *rim, struct rim_port *p, struct rim_error *err)
 		rim_log(rim, RIM_LOG_WARNING, "port %s: not promiscuous: %s", p->cfg.name,
 			strerror(-rc));
 	return 0;
+}
+
+/* A driver that cannot have receive interrupts here may say so by not starting. */
+static int bring_up(struct rim *rim, struct rim_port *p, struct rim_error *err)
+{
+	int rc;
+
+	p->rx_interrupt = rim_port_kinds[p->cfg.kind].rx_interrupt;
+	rc = configure(rim, p, err);
+	if (rc == 0)
+		rc = start(rim, p, err);
+	if (rc == 0 || !p->rx_interrupt)
+		return rc;
+	rim_log(rim, RIM_LOG_INFO, "%s; tried again without receive interrupts", err->text);
+	p->rx_interrupt = false;
+	rc = configure(rim, p, err);
+	return rc != 0 ? rc : start(rim, p, err);
 }
 
 int rim_port_close(struct rim *rim, struct rim_port *p)
@@ -264,9 +292,10 @@ static void link_publish(struct rim *rim, struct rim_port *p)
 	pthread_mutex_unlock(&rim->lock);
 	if (!changed)
 		return;
-	if (up)
+	if (up) {
 		atomic_fetch_or_explicit(&rim->ports_up, 1u << p->index, memory_order_relaxed);
-	else
+		rim_wake_all(rim);
+	} else
 		atomic_fetch_and_explicit(&rim->ports_up, ~(1u << p->index), memory_order_relaxed);
 	rim_log(rim, RIM_LOG_INFO, "port %s: link %s", p->cfg.name, up ? "up" : "down");
 	if (rim->cfg.link != NULL)
@@ -291,6 +320,7 @@ static int publish(struct rim *rim, struct rim_port *p, struct rim_error *err)
 		return rim_fail(err, -ENOSPC, "%s: the workers poll %u queues each already",
 			p->cfg.name, RIM_RXQS_MAX);
 	}
+	rim_wait_port(rim, p);
 	v->port[p->index] = p;
 	pthread_mutex_lock(&rim->lock);
 	rim->port[p->index] = p;
@@ -299,6 +329,12 @@ static int publish(struct rim *rim, struct rim_port *p, struct rim_error *err)
 	link_publish(rim, p);
 	return 0;
 }
+
+static const char *const wakes[] = {
+	[RIM_WAKE_TIMER] = "timer",
+	[RIM_WAKE_DESCRIPTOR] = "descriptor",
+	[RIM_WAKE_INTERRUPT] = "interrupt",
+};
 
 int rim_port_add(
 	struct rim *rim, const struct rim_port_config *cfg, uint16_t *index, struct rim_error *err)
@@ -322,9 +358,7 @@ int rim_port_add(
 		goto fail;
 	rc = probe(rim, p, err);
 	if (rc == 0)
-		rc = configure(rim, p, err);
-	if (rc == 0)
-		rc = start(rim, p, err);
+		rc = bring_up(rim, p, err);
 	if (rc == 0)
 		rc = publish(rim, p, err);
 	if (rc != 0) {
@@ -332,8 +366,9 @@ int rim_port_add(
 		goto fail;
 	}
 	*index = p->index;
-	rim_log(rim, RIM_LOG_INFO, "port %s: %s, %u receive and %u transmit queues%s", p->cfg.name,
-		p->driver, p->n_rxq, p->n_txq, p->tx_shared ? " (shared)" : "");
+	rim_log(rim, RIM_LOG_INFO, "port %s: %s, %u receive and %u transmit queues%s, wakes by %s",
+		p->cfg.name, p->driver, p->n_rxq, p->n_txq, p->tx_shared ? " (shared)" : "",
+		wakes[p->wake]);
 	return 0;
 fail:
 	free(p);
@@ -371,7 +406,9 @@ int rim_port_remove(struct rim *rim, uint16_t index, struct rim_error *err)
 	view_drop_port(v, rim, index);
 	rim_view_publish(rim, v);
 	rc = rim_grace_wait(rim);
-	if (rc != 0)
+	if (rc == 0)
+		rim_wait_port_gone(rim, p);
+	else
 		return rim_fail(err, rc,
 			"%s: a worker does not pass; the port is out of use but its driver stays",
 			p->cfg.name);

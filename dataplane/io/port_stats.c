@@ -78,7 +78,8 @@ int rim_port_stats(struct rim *rim, uint16_t index, struct rim_port_stats *out)
 	if (index < RIM_PORTS_MAX && rim->port[index] != NULL) {
 		struct rim_port *p = rim->port[index];
 
-		rim_packet_sockets_missed(&p->sockets, &p->missed);
+		if (p->cfg.kind == RIM_PORT_AF_PACKET)
+			rim_sockets_missed(&p->sockets, &p->missed);
 		missed = p->missed;
 		rc = rte_eth_stats_get(p->eth, &s);
 	}

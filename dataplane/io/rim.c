@@ -26,7 +26,7 @@ void rim_config_default(struct rim_config *cfg)
 		.buffers = RIM_BUFFERS,
 		.buffer_size = RIM_BUFFER_SIZE,
 		.n_workers = 1,
-		.idle = {.spin_polls = 256, .sleep_min_us = 10, .sleep_max_us = 200},
+		.idle = {.spin_us = 50, .sleep_min_us = 5, .sleep_max_us = 250, .wait_max_ms = 10},
 		.flows = {FLOWS_DEFAULT, FLOWS_DEFAULT},
 	};
 	for (uint32_t n = 0; n < WORKERS_MAX; n++)
@@ -71,6 +71,7 @@ static void clock_start(struct rim *rim)
 	rim->ms_start = (uint32_t)((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
 	rim->tsc_hz = rte_get_tsc_hz();
 	rim->ticks_per_ms = rim->tsc_hz / 1000;
+	rim->spin_ticks = rim->cfg.idle.spin_us * rim->ticks_per_ms / 1000;
 }
 
 static int tables_start(struct rim *rim, struct rim_error *err)
@@ -107,6 +108,11 @@ static int tables_start(struct rim *rim, struct rim_error *err)
 	rim->sweeps_per_ms_256 = (uint32_t)((uint64_t)most / cfg->n_workers * 256 /
 					 FLOW_SWEEP_BATCH / RIM_FLOW_PASS_MS) +
 		1;
+	rim->wait_ms = RIM_SWEEP_BACKLOG * 256 / rim->sweeps_per_ms_256;
+	if (rim->wait_ms > cfg->idle.wait_max_ms)
+		rim->wait_ms = cfg->idle.wait_max_ms;
+	if (rim->wait_ms == 0)
+		rim->wait_ms = 1;
 	return 0;
 }
 
@@ -135,6 +141,7 @@ static int worker_start(struct rim *rim, uint32_t id, struct rim_error *err)
 	if (rw == NULL)
 		return rim_fail(err, -ENOMEM, "worker %u: no memory", id);
 	rim->worker[id] = rw;
+	rw->bell = rw->interrupts = -1;
 	rc = worker_init(&rw->w, &rim->dp, id, &rim_worker_io);
 	if (rc != 0)
 		return rim_fail(err, rc, "worker %u: %s", id, strerror(-rc));
@@ -143,6 +150,10 @@ static int worker_start(struct rim *rim, uint32_t id, struct rim_error *err)
 	rw->w.now_ms = rim->ms_start;
 	rw->ms_tsc = rim->tsc_start;
 	rw->sleep_us = rim->cfg.idle.sleep_min_us;
+	rw->spin_ticks = rim->spin_ticks;
+	rc = rim_wait_init(rw, err);
+	if (rc != 0)
+		return rc;
 	rw->mailbox = spsc_new(RIM_MAILBOX, sizeof(struct rim_work));
 	if (rw->mailbox == NULL)
 		return rim_fail(err, -ENOMEM, "worker %u: no memory", id);
@@ -200,6 +211,7 @@ int rim_drain(struct rim *rim, uint32_t timeout_ms)
 	uint32_t id = 0;
 
 	atomic_store_explicit(&rim->draining, true, memory_order_relaxed);
+	rim_wake_all(rim);
 	while (id < rim->cfg.n_workers) {
 		if (atomic_load_explicit(&rim->worker[id]->drained, memory_order_acquire)) {
 			id++;
@@ -215,6 +227,7 @@ int rim_drain(struct rim *rim, uint32_t timeout_ms)
 static void workers_stop(struct rim *rim)
 {
 	atomic_store_explicit(&rim->stop, true, memory_order_relaxed);
+	rim_wake_all(rim);
 	for (uint32_t id = 0; id < rim->cfg.n_workers; id++)
 		if (rim->worker[id] != NULL && rim->worker[id]->launched)
 			rte_eal_wait_lcore(id + 1);
@@ -233,6 +246,7 @@ static void worker_free(struct rim_worker *rw)
 	while (rw->mailbox != NULL && spsc_get(rw->mailbox, &item))
 		item.fn(&rw->w, item.arg);
 	free(rw->mailbox);
+	rim_wait_fini(rw);
 	worker_fini(&rw->w);
 	rte_free(rw);
 }
@@ -322,7 +336,10 @@ int rim_call(struct rim *rim, uint32_t worker, void (*fn)(struct worker *w, void
 
 	if (worker >= rim->cfg.n_workers)
 		return -EINVAL;
-	return spsc_put(rim->worker[worker]->mailbox, &item) ? 0 : -EAGAIN;
+	if (!spsc_put(rim->worker[worker]->mailbox, &item))
+		return -EAGAIN;
+	rim_wake(rim->worker[worker]);
+	return 0;
 }
 
 /* The vport travels in the buffer's own field for such things. */
@@ -373,7 +390,7 @@ int rim_worker_info(struct rim *rim, uint32_t worker, struct rim_worker_info *ou
 		.id = worker,
 		.cpu = rim->cfg.cpu[worker],
 		.heartbeat = atomic_load_explicit(&rw->w.heartbeat, memory_order_relaxed),
-		.asleep = atomic_load_explicit(&rw->asleep, memory_order_relaxed),
+		.asleep = atomic_load_explicit(&rw->asleep, memory_order_relaxed) != 0,
 		.sleeps = atomic_load_explicit(&rw->sleeps, memory_order_relaxed),
 		.slept_ticks = atomic_load_explicit(&rw->slept_ticks, memory_order_relaxed),
 		.mailbox_waiting = atomic_load_explicit(&box->head, memory_order_relaxed) -

@@ -44,12 +44,15 @@ enum rim_log_level {
 
 #define RIM_CPU_ANY (-1)
 
-/* An idle worker polls spin_polls times in vain, then sleeps sleep_min_us, doubling up to
- * sleep_max_us. The first packet starts again from spinning. sleep_max_us 0: never sleep. */
+/* A worker polls for spin_us behind its last packet (for less where packets come more seldom than
+ * that), then it sleeps until one of its ports has a packet, and looks around every wait_max_ms. A
+ * port that cannot wake it (memif, pcap, null) makes that a sleep of sleep_min_us, doubling up to
+ * sleep_max_us. sleep_max_us 0: never sleep. */
 struct rim_idle {
-	uint32_t spin_polls;
+	uint32_t spin_us;
 	uint32_t sleep_min_us;
 	uint32_t sleep_max_us;
+	uint32_t wait_max_ms;
 };
 
 /* Zero in a field means its default (rim_config_default() shows them). */

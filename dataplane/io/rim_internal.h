@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -33,16 +34,24 @@
 #define RIM_XDP_DESCRIPTORS 2048 /* small in memory, and the driver's other rings have as many */
 #define RIM_ALLOCS_MAX      32
 #define RIM_FLOW_PASS_MS    2000 /* the sweep looks at every entry about that often */
-#define RIM_SWEEP_BACKLOG   32   /* sweeps a worker may owe after a long loop */
+#define RIM_SWEEP_BACKLOG   256  /* sweeps a worker may owe after a long loop or a sleep */
+#define RIM_SPIN_SHRINK     8    /* the least part of idle.spin_us that is polled */
 #define RIM_GRACE_EVERY_MS  1
 #define RIM_GRACE_WAIT_MS   2000 /* for a worker that should pass in microseconds */
 
 /* --- ports -------------------------------------------------------------------------------------
  */
 
-struct rim_packet_sockets {
+struct rim_sockets {
 	uint32_t n;
 	int fd[RIM_QUEUES_MAX];
+};
+
+/* What ends the sleep of a worker when a frame comes. */
+enum rim_wake {
+	RIM_WAKE_TIMER,      /* nothing: the worker looks again after a short while */
+	RIM_WAKE_DESCRIPTOR, /* a descriptor a queue, readable while frames wait */
+	RIM_WAKE_INTERRUPT,  /* the driver's receive interrupt, armed for each sleep */
 };
 
 /* Writers: control, before publication; then only the fields marked. Readers: workers through the
@@ -56,6 +65,7 @@ struct rim_port {
 	bool started;
 	bool auto_queues; /* as many as the device has, up to one a worker */
 	bool rx_csum;
+	bool rx_interrupt; /* asked for, and not known to be missing */
 	bool tx_shared;
 	uint8_t tx_retries; /* without progress */
 	uint16_t n_rxq, n_txq;
@@ -66,8 +76,10 @@ struct rim_port {
 	uint32_t n_vports; /* writer: control */
 	char driver[32];
 	uint8_t mac[6];
-	struct rim_packet_sockets sockets; /* AF_PACKET */
-	uint64_t missed;                   /* under rim.lock: whoever reads statistics adds to it */
+	enum rim_wake wake;
+	int rx_fd[RIM_QUEUES_MAX];  /* RIM_WAKE_DESCRIPTOR; the driver owns them */
+	struct rim_sockets sockets; /* AF_PACKET, AF_XDP */
+	uint64_t missed;            /* under rim.lock: whoever reads statistics adds to it */
 	rte_spinlock_t tx_lock[RIM_QUEUES_MAX];
 };
 
@@ -78,6 +90,8 @@ struct rim_port_ops {
 	bool kernel_iface; /* link state and MTU are the interface's */
 	bool rx_csum;      /* its word about checksums may be asked for */
 	bool queue_pairs;  /* as many transmit queues as receive queues, for the peer's sake */
+	bool rx_interrupt; /* its driver may have one a receive queue */
+	bool rx_readable;  /* and what it gives for that is readable while frames wait */
 	uint8_t tx_retries;
 	/* Tells what is missing before the driver is asked. */
 	int (*check)(const struct rim_port_config *cfg, struct rim_error *err);
@@ -91,12 +105,12 @@ extern const struct rim_port_ops rim_port_kinds[RIM_PORT_KINDS];
 uint16_t rim_port_queues_auto(const struct rim_port_config *cfg, uint32_t workers);
 /* The interface's flags and MTU; -errno when it is not there. */
 int rim_iface_get(const char *iface, bool *running, uint16_t *mtu);
-/* Packet sockets opened by this thread until the matching end leave the kernel's reassembly alone,
- * and are noted in sockets; the driver owns them. */
-void rim_packet_sockets_begin(uint16_t queues, struct rim_packet_sockets *sockets);
-void rim_packet_sockets_end(void);
-/* Adds the frames that found the ring full since the last time. */
-void rim_packet_sockets_missed(const struct rim_packet_sockets *sockets, uint64_t *missed);
+/* Packet and XDP sockets opened by this thread until the matching end are noted in sockets (their
+ * driver owns them), and the kernel reassembles nothing for them. */
+void rim_sockets_begin(uint16_t queues, struct rim_sockets *sockets);
+void rim_sockets_end(void);
+/* Adds the frames that found the ring of a packet socket full since the last time. */
+void rim_sockets_missed(const struct rim_sockets *sockets, uint64_t *missed);
 
 /* --- the view ----------------------------------------------------------------------------------
  */
@@ -147,13 +161,20 @@ struct rim_worker {
 	uint64_t ms_tsc;               /* when now_ms became what it is */
 	uint32_t grace_ms;
 	uint32_t sweeps_due, sweep_rest;
-	uint32_t idle_polls;
-	uint32_t sleep_us;
+	uint64_t busy_tsc;   /* when there was something to do for the last time */
+	uint64_t spin_ticks; /* polls that long behind it, before it sleeps */
+	uint32_t sleep_us;   /* of the next timed sleep */
 	bool slept;
+	bool armed; /* interrupts, for this sleep */
+	bool timed; /* a queue has nothing that would end this sleep */
+	bool vain;  /* a queue ended the last sleep, and nothing was in any since */
 	bool launched;
-	_Atomic bool asleep;
+	_Atomic uint32_t asleep; /* 1 from before the last look; written by read-modify-write */
 	_Atomic bool drained;
 	_Atomic uint64_t sleeps, slept_ticks;
+	int bell, interrupts; /* descriptors: an eventfd, an epoll set */
+	uint32_t n_poll;
+	struct pollfd poll[RIM_RXQS_MAX + 2];
 	struct rim_tx_buffer tx[RIM_PORTS_MAX];
 } __attribute__((aligned(64)));
 
@@ -180,6 +201,8 @@ struct rim {
 	uint64_t tsc_hz, ticks_per_ms, tsc_start;
 	uint32_t ms_start;
 	uint32_t sweeps_per_ms_256; /* a 256th of a sweep, each millisecond */
+	uint32_t wait_ms;           /* the longest sleep that sweeps can make up for */
+	uint64_t spin_ticks;        /* idle.spin_us */
 
 	_Atomic(const struct rim_view *) view;
 	_Atomic uint32_t ports_up;
@@ -218,6 +241,8 @@ void rim_eal_stop(struct rim *rim);
 /* The last error that DPDK logged since rim_driver_error_clear(), or "". */
 const char *rim_driver_error(void);
 void rim_driver_error_clear(void);
+/* What DPDK logs on this thread meanwhile is no error. */
+void rim_driver_quiet(bool quiet);
 void *rim_flow_alloc(void *rim, size_t size, size_t align, const char *name);
 void rim_flow_free(void *rim, void *mem);
 
@@ -226,6 +251,21 @@ int rim_pool_start(struct rim *rim, struct rim_error *err);
 int rim_port_pool(struct rim *rim, struct rim_port *p, struct rim_error *err);
 void rim_port_pool_gone(struct rim *rim, struct rim_port *p);
 void rim_pools_reap(struct rim *rim, bool all);
+
+/* wait.c; control */
+int rim_wait_init(struct rim_worker *rw, struct rim_error *err);
+void rim_wait_fini(struct rim_worker *rw);
+/* Ends the worker's sleep, behind the store of what it shall see. */
+void rim_wake(struct rim_worker *rw);
+void rim_wake_all(struct rim *rim);
+/* Finds what wakes the workers of a port whose queues are assigned; port.wake says it. */
+void rim_wait_port(struct rim *rim, struct rim_port *p);
+void rim_wait_port_gone(struct rim *rim, struct rim_port *p);
+/* wait.c; the worker. Between arm and disarm it looks once more, and waits when that found nothing
+ * and the view is still the one that arm returned. */
+const struct rim_view *rim_wait_arm(struct rim_worker *rw);
+void rim_wait(struct rim_worker *rw);
+void rim_wait_disarm(struct rim_worker *rw);
 
 /* view.c */
 int rim_view_edit(struct rim *rim, struct rim_view **out);

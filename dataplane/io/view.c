@@ -133,6 +133,7 @@ void rim_view_publish(struct rim *rim, struct rim_view *view)
 	void *old = (void *)(uintptr_t)atomic_load_explicit(&rim->view, memory_order_relaxed);
 
 	atomic_store_explicit(&rim->view, view, memory_order_release);
+	rim_wake_all(rim);
 	rim_retire(rim, old);
 }
 

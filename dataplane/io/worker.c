@@ -4,14 +4,13 @@
 /* The worker loop: snapshot, receive and run each of its queues, mailbox, sweep, flush, quiescent.
  *
  * Worker threads (EAL lcores). Allocates nothing but packet buffers, logs nothing, waits for
- * nobody; the one system call is the sleep of an idle worker, outside of any read section. What a
- * driver of a kernel interface does inside its burst functions is the driver's. */
+ * nobody; the system calls are those of an idle worker's sleep (wait.c), outside of any read
+ * section. What a driver of a kernel interface does inside its burst functions is the driver's. */
 
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include <rte_cycles.h>
 #include <rte_pause.h>
@@ -240,34 +239,6 @@ static void sweep(struct rim_worker *rw, uint32_t ms)
 	flow_sweep(w->dp->flows, w->id, w->now_ms, &w->snap.tunables->timeouts);
 }
 
-static void idle(struct rim_worker *rw)
-{
-	const struct rim_idle *cfg = &rw->rim->cfg.idle;
-	struct timespec ts = {.tv_nsec = (long)rw->sleep_us * 1000};
-	struct rte_rcu_qsbr *qsbr = rw->rim->qsbr;
-
-	if (++rw->idle_polls < cfg->spin_polls || cfg->sleep_max_us == 0 || rw->sweeps_due != 0) {
-		rte_pause();
-		return;
-	}
-	atomic_store_explicit(&rw->asleep, true, memory_order_relaxed);
-	rte_rcu_qsbr_thread_offline(qsbr, rw->w.id);
-	nanosleep(&ts, NULL);
-	rte_rcu_qsbr_thread_online(qsbr, rw->w.id);
-	atomic_store_explicit(&rw->asleep, false, memory_order_relaxed);
-	atomic_fetch_add_explicit(&rw->sleeps, 1, memory_order_relaxed);
-	rw->slept = true;
-	rw->sleep_us *= 2;
-	if (rw->sleep_us > cfg->sleep_max_us)
-		rw->sleep_us = cfg->sleep_max_us;
-}
-
-static void busy(struct rim_worker *rw)
-{
-	rw->idle_polls = 0;
-	rw->sleep_us = rw->rim->cfg.idle.sleep_min_us;
-}
-
 /* ticks: from this loop's start to the next one's, its sleep included. */
 static void account(struct rim_worker *rw, uint64_t ticks, bool was_busy)
 {
@@ -322,6 +293,40 @@ static uint32_t loop_once(struct rim_worker *rw, uint64_t tsc)
 	return n;
 }
 
+/* --- idling -------------------------------------------------------------------------------------
+ */
+
+static void busy(struct rim_worker *rw, uint64_t tsc)
+{
+	rw->busy_tsc = tsc;
+	rw->vain = false;
+	rw->sleep_us = rw->rim->cfg.idle.sleep_min_us;
+}
+
+/* Whether the last look before the sleep found something to do. */
+static bool nap(struct rim_worker *rw)
+{
+	const struct rim_view *armed = rim_wait_arm(rw);
+	bool found = loop_once(rw, rte_rdtsc()) != 0;
+
+	if (found)
+		busy(rw, rte_rdtsc());
+	else if (rw->view == armed && rw->sweeps_due == 0 &&
+		!atomic_load_explicit(&rw->rim->stop, memory_order_relaxed))
+		rim_wait(rw);
+	rim_wait_disarm(rw);
+	return found;
+}
+
+static bool idle(struct rim_worker *rw, uint64_t tsc)
+{
+	if (tsc - rw->busy_tsc >= rw->spin_ticks && rw->sweeps_due == 0 &&
+		rw->rim->cfg.idle.sleep_max_us != 0)
+		return nap(rw);
+	rte_pause();
+	return false;
+}
+
 static void thread_prepare(struct rim_worker *rw)
 {
 	char name[16];
@@ -354,9 +359,9 @@ int rim_worker_main(void *arg)
 		tsc = now;
 		was_busy = loop_once(rw, now) != 0;
 		if (was_busy)
-			busy(rw);
+			busy(rw, now);
 		else
-			idle(rw);
+			was_busy = idle(rw, now);
 	}
 	rte_rcu_qsbr_thread_offline(rim->qsbr, rw->w.id);
 	rte_rcu_qsbr_thread_unregister(rim->qsbr, rw->w.id);

@@ -15,6 +15,7 @@
 #include "unit/harness.h"
 
 #define LAB_WORKERS   2
+#define LAB_SLEEP_MS  30000
 #define LAB_ETHERTYPE 0x88b5 /* for local experiments (IEEE 802) */
 #define LAB_HOLD      0x88b6
 
@@ -170,6 +171,18 @@ static void lab_pause(void)
 		wait_ok_;                                                 \
 	})
 
+/* The same without a pause and without a word to the rim. */
+#define WAIT_SPIN(cond)                                                   \
+	({                                                                \
+		uint64_t wait_end_ = lab_us() + 10000000;                 \
+		bool wait_ok_;                                            \
+                                                                          \
+		while (!(wait_ok_ = (cond)) && lab_us() < wait_end_)      \
+			;                                                 \
+		CHECK_TEXT_(wait_ok_, 0, "never became true: %s", #cond); \
+		wait_ok_;                                                 \
+	})
+
 static void lab_log(void *arg, enum rim_log_level level, const char *text)
 {
 	static const char *const names[] = {"error", "warning", "info", "debug"};
@@ -190,6 +203,8 @@ static struct rim_config lab_config(void)
 	cfg.buffers = 8192;
 	cfg.n_workers = LAB_WORKERS;
 	cfg.flows[IP_V4] = cfg.flows[IP_V6] = 1024;
+	/* A wake-up that is lost is a frame that does not come before WAIT_FOR() ends. */
+	cfg.idle.wait_max_ms = LAB_SLEEP_MS;
 	cfg.run = lab_run;
 	cfg.drain = lab_drain;
 	cfg.log = lab_log;
@@ -252,6 +267,31 @@ __attribute__((unused)) static bool lab_up(int port)
 		if (info[i].index == port)
 			return info[i].up;
 	return false;
+}
+
+/* How often workers slept, all together; 0 unless all sleep now. */
+__attribute__((unused)) static uint64_t lab_asleep(void)
+{
+	uint64_t sleeps = 1;
+
+	for (uint32_t n = 0; n < LAB_WORKERS; n++) {
+		struct rim_worker_info info;
+
+		if (rim_worker_info(lab_rim, n, &info) != 0 || !info.asleep)
+			return 0;
+		sleeps += info.sleeps;
+	}
+	return sleeps;
+}
+
+/* Not a pause: what happens at the end of it shall meet every step of a worker that goes to sleep,
+ * which takes it microseconds. */
+__attribute__((unused)) static void lab_spin_us(uint64_t us)
+{
+	uint64_t end = lab_us() + us;
+
+	while (lab_us() < end)
+		;
 }
 
 /* A frame with a number in it; returns its length. */

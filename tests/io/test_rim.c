@@ -124,6 +124,11 @@ static int child_start_stop(enum rim_hugepages hugepages)
 	/* No such vport: a counted drop, and the buffer comes back. */
 	if (rim_inject(rim, 7, frame, lab_frame(frame, 0, LAB_ETHERTYPE, 0)) != 0)
 		return 3;
+	/* The stop ends their sleep, not the other way round. */
+	alarm(LAB_SLEEP_MS / 1000 / 2);
+	lab_rim = rim;
+	while (lab_asleep() == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	leaked = (int)rim_stop(rim);
 	return leaked == 0 ? 0 : 4;
 }
@@ -558,9 +563,9 @@ static void what_a_packet_costs(void)
 	CHECK_EQ(lab_in_use(), 0);
 }
 
-/* What one thread of this process ran, if it is a worker (sched-stats in the kernel's
+/* What one thread of this process ran, if it is that worker (sched-stats in the kernel's
  * documentation). */
-static uint64_t worker_cpu_ns(const char *task)
+static uint64_t task_cpu_ns(const char *task, const char *worker)
 {
 	unsigned long long ns = 0;
 	char path[320], name[32];
@@ -573,7 +578,8 @@ static uint64_t worker_cpu_ns(const char *task)
 	if (fgets(name, sizeof(name), f) == NULL)
 		name[0] = '\0';
 	fclose(f);
-	if (strncmp(name, "sluice-w", 8) != 0)
+	name[strcspn(name, "\n")] = '\0';
+	if (strcmp(name, worker) != 0)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", task);
 	f = fopen(path, "re");
@@ -585,63 +591,93 @@ static uint64_t worker_cpu_ns(const char *task)
 	return ns;
 }
 
-static uint64_t workers_cpu_us(void)
+static uint64_t worker_cpu_us(const char *worker)
 {
 	DIR *d = opendir("/proc/self/task");
 	struct dirent *e;
 	uint64_t ns = 0;
 
 	while (d != NULL && (e = readdir(d)) != NULL)
-		ns += worker_cpu_ns(e->d_name);
+		ns += task_cpu_ns(e->d_name, worker);
 	if (d != NULL)
 		closedir(d);
 	return ns / 1000;
 }
 
-static void idle_workers_sleep_and_wake(void)
+static _Atomic bool hold_worker;
+
+static void hold(struct worker *w, void *arg)
+{
+	atomic_store(&hold_worker, true);
+	while (atomic_load(&hold_worker))
+		;
+}
+
+static void release(struct worker *w, void *arg)
+{
+	atomic_store(&hold_worker, false);
+}
+
+/* Beside a worker that spins, in the same time on the same machine. Rings cannot wake anybody: the
+ * short sleeps are the dearer ones. */
+static void an_idle_worker_costs_little(void)
 {
 	struct rim_worker_info before, after;
-	uint64_t sum = 0, cpu, start, spent, best = UINT64_MAX;
-	uint64_t sleeps, slept_for;
-	double percent;
-	struct timespec pause = {.tv_nsec = 20000000};
+	uint64_t idle, spinning, start;
 	struct wire wire;
 
 	wire_open(&wire, "idle", 2, 64);
-	lab_vport(1, wire.port, 0);
-	CHECK_EQ(rim_worker_info(lab_rim, 0, &before), 0);
+	CHECK_EQ(rim_worker_info(lab_rim, 1, &before), 0);
 	CHECK_EQ(before.rx_queues, 1);
-	WAIT_FOR(rim_worker_info(lab_rim, 0, &after) == 0 && after.sleeps > before.sleeps + 20);
+	CHECK_EQ(rim_call(lab_rim, 0, hold, NULL), 0);
+	WAIT_FOR(atomic_load(&hold_worker));
+	idle = worker_cpu_us("sluice-w1");
+	spinning = worker_cpu_us("sluice-w0");
+	CHECK_GT(spinning, 0);
 	start = lab_us();
-	cpu = workers_cpu_us();
-	while (lab_us() - start < 500000)
-		nanosleep(&pause, NULL);
-	spent = lab_us() - start;
-	cpu = workers_cpu_us() - cpu;
-	CHECK_EQ(rim_worker_info(lab_rim, 0, &before), 0);
-	sleeps = before.sleeps - after.sleeps;
-	CHECK_GT(sleeps, 0);
-	slept_for = spent / (sleeps > 0 ? sleeps : 1);
-	CHECK_GT(cpu, 0);
-	percent = (double)cpu * 100 / (double)spent;
-	CHECK_LT(
-		percent, 50 * LAB_WORKERS); /* one that spins takes 100; how far below is printed */
-	for (uint32_t n = 0; n < 20; n++) {
-		start = lab_us();
-		CHECK(wire_send(&wire, 0, 0, LAB_ETHERTYPE, n));
-		while (wire_receive(&wire, &sum) == 0 && lab_us() - start < 1000000)
-			nanosleep(&(struct timespec){.tv_nsec = 1000}, NULL);
-		spent = lab_us() - start;
-		if (spent < best)
-			best = spent;
-		WAIT_FOR(rim_worker_info(lab_rim, 0, &before) == 0 && before.asleep);
-	}
-	CHECK_LT(best, 100000);
-	printf("[%u sleeping workers: %.1f %% of a core, %lu us each sleep; woken in %lu us at "
-	       "best] ",
-		LAB_WORKERS, percent, (unsigned long)slept_for, (unsigned long)best);
-	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	WAIT_FOR(lab_us() - start > 500000 && rim_worker_info(lab_rim, 1, &after) == 0 &&
+		after.sleeps > before.sleeps + 20);
+	idle = worker_cpu_us("sluice-w1") - idle;
+	spinning = worker_cpu_us("sluice-w0") - spinning;
+	atomic_store(&hold_worker, false);
+	CHECK_LT(2 * idle, spinning);
+	printf("[%.1f %% of a spinning worker] ", 100 * (double)idle / (double)(spinning + 1));
 	wire_close(&wire);
+}
+
+/* Control's requests end a sleep that nothing else ends here. */
+static void no_request_is_slept_over(void)
+{
+	uint64_t start, asleep = 0;
+	uint32_t calls = 0;
+
+	lab();
+	start = lab_us();
+	while (lab_us() - start < 1000000) {
+		atomic_store(&hold_worker, true);
+		if (calls % 64 == 0)
+			WAIT_FOR(lab_asleep() != 0);
+		asleep += lab_asleep() != 0;
+		CHECK_EQ(rim_call(lab_rim, calls % LAB_WORKERS, release, NULL), 0);
+		if (!WAIT_SPIN(!atomic_load(&hold_worker)))
+			return;
+		lab_spin_us(calls++ % 97);
+	}
+	CHECK_GT(asleep, 0);
+	printf("[%u requests, %lu to sleepers] ", calls, (unsigned long)asleep);
+}
+
+/* Who sleeps has let go of everything: a grace period ends without waking anybody. */
+static void nobody_waits_for_a_sleeper(void)
+{
+	struct grace *g = &rim_dataplane(lab())->grace;
+	uint64_t sleeps = 0;
+	uint32_t stamp;
+
+	WAIT_FOR((sleeps = lab_asleep()) != 0);
+	stamp = grace_stamp(g);
+	WAIT_FOR(grace_passed(g, stamp));
+	CHECK_EQ(lab_asleep(), sleeps);
 }
 
 TEST_SUITE("rim", CASE(several_daemons_run_at_once), CASE(hugepages_need_no_mount),
@@ -651,5 +687,6 @@ TEST_SUITE("rim", CASE(several_daemons_run_at_once), CASE(hugepages_need_no_moun
 	CASE(workers_share_a_transmit_queue), CASE(one_port_carries_250_vports),
 	CASE(the_tag_is_pushed_where_it_is_missing), CASE(others_come_and_go_without_a_loss),
 	CASE(mailboxes_reach_each_worker), CASE(what_a_packet_costs),
-	CASE(idle_workers_sleep_and_wake), CASE(held_packets_are_given_back),
+	CASE(an_idle_worker_costs_little), CASE(no_request_is_slept_over),
+	CASE(nobody_waits_for_a_sleeper), CASE(held_packets_are_given_back),
 	CASE(stops_and_every_buffer_is_back))

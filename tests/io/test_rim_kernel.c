@@ -461,6 +461,104 @@ static void xdp_sockets_carry_to_another(void)
 	}
 }
 
+/* --- sleepers -----------------------------------------------------------------------------------
+ */
+
+static uint32_t one_frame(int fd, uint32_t number)
+{
+	uint8_t frame[64];
+
+	lab_frame(frame, 0, LAB_ETHERTYPE, number);
+	REQUIRE_EQ(send(fd, frame, sizeof(frame), 0), sizeof(frame));
+	return number + 1;
+}
+
+/* Frames one at a time: to workers that sleep, then for a second to workers that are about to, at
+ * every distance behind the last frame. A frame that wakes nobody is not seen for LAB_SLEEP_MS. */
+static void each_frame_wakes(int fd)
+{
+	uint32_t sent = 0, back = 0;
+	uint64_t start;
+
+	peer_count(fd);
+	while (sent < 100) {
+		WAIT_FOR(lab_asleep() != 0);
+		sent = one_frame(fd, sent);
+		if (!WAIT_SPIN((back += peer_count(fd)) == sent))
+			return;
+	}
+	start = lab_us();
+	while (lab_us() - start < 1000000) {
+		sent = one_frame(fd, sent);
+		if (!WAIT_SPIN((back += peer_count(fd)) == sent))
+			return;
+		lab_spin_us(sent * 7 % 97);
+	}
+	CHECK_GT(sent, 100);
+	printf("[%u frames] ", sent);
+}
+
+static void each_frame_wakes_from_a_packet_socket(void)
+{
+	int port, fd;
+
+	lab();
+	veth("a0", "b0", "");
+	fd = peer_open("b0");
+	port = packet_port("a0", 1);
+	lab_vport(1, port, 0);
+	each_frame_wakes(fd);
+	/* The interface goes down and comes back: the error of the socket does not stay. */
+	CHECK_EQ(ip("link set a0 down"), 0);
+	WAIT_FOR(!lab_up(port));
+	CHECK_EQ(ip("link set a0 up"), 0);
+	WAIT_FOR(lab_up(port));
+	each_frame_wakes(fd);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	lab_port_gone(port);
+	close(fd);
+	CHECK_EQ(ip("link del a0"), 0);
+}
+
+static void each_frame_wakes_from_tap(void)
+{
+	struct rim_port_config cfg = {
+		.name = "tap", .kind = RIM_PORT_TAP, .iface = "rtap0", .queues = 1};
+	int port = lab_port(&cfg), fd;
+
+	CHECK_EQ(ip("link set rtap0 up"), 0);
+	WAIT_FOR(lab_up(port));
+	lab_vport(1, port, 0);
+	fd = peer_open("rtap0");
+	each_frame_wakes(fd);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	lab_port_gone(port);
+	close(fd);
+}
+
+static void each_frame_wakes_from_xdp(void)
+{
+	struct rim_port_config cfg = {.name = "xdp", .kind = RIM_PORT_AF_XDP, .iface = "x0"};
+	uint16_t index;
+	int fd;
+
+	lab();
+	veth("x0", "y0", "");
+	fd = peer_open("y0");
+	if (rim_port_add(lab_rim, &cfg, &index, &lab_err) != 0) {
+		printf("[not run: %s] ", lab_err.text);
+		goto out;
+	}
+	WAIT_FOR(lab_up(index));
+	lab_vport(1, index, 0);
+	each_frame_wakes(fd);
+	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
+	lab_port_gone(index);
+out:
+	close(fd);
+	CHECK_EQ(ip("link del x0"), 0);
+}
+
 /* Before main, because EAL's threads must be born inside the namespace. */
 static __attribute__((constructor)) void own_namespace(void)
 {
@@ -482,4 +580,6 @@ TEST_SUITE("rim_kernel", CASE(packet_sockets_carry), CASE(a_full_ring_is_counted
 	CASE(fragments_stay_fragments), CASE(the_hosts_own_frames_are_not_seen),
 	CASE(both_workers_share_a_port), CASE(a_trunk_keeps_its_tags),
 	CASE(the_link_follows_the_interface), CASE(a_tap_interface), CASE(xdp_sockets_carry),
-	CASE(xdp_sockets_carry_to_another), CASE(stops_and_every_buffer_is_back))
+	CASE(xdp_sockets_carry_to_another), CASE(each_frame_wakes_from_a_packet_socket),
+	CASE(each_frame_wakes_from_tap), CASE(each_frame_wakes_from_xdp),
+	CASE(stops_and_every_buffer_is_back))

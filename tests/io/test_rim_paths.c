@@ -76,6 +76,18 @@ static void pair_carries(int a, int b)
 	WAIT_FOR(lab_vport_rx(1) - before >= 50);
 	CHECK(WAIT_FOR(lab_balanced()));
 	CHECK_EQ(lab_totals().by_reason[DROP_TxQueueFull], full);
+	/* One at a time, there and back between two workers of which the other may sleep. */
+	for (uint32_t n = 0; n < 200; n++) {
+		if (n % 2 == 0)
+			WAIT_FOR(lab_asleep() != 0);
+		before = lab_vport_rx(1);
+		lab_frame(frame, 0, LAB_ETHERTYPE, n);
+		CHECK_EQ(rim_inject(lab_rim, 1, frame, 64), 0);
+		if (!WAIT_SPIN(lab_vport_rx(1) - before == 1))
+			break;
+		lab_spin_us(n % 97);
+	}
+	CHECK(WAIT_FOR(lab_balanced()));
 	atomic_store(&lab_out[1], 0);
 	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
 	CHECK_EQ(rim_vport_remove(lab_rim, 2), 0);
