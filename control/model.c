@@ -337,7 +337,9 @@ void model_source_complete(struct model *m, enum model_source_id id)
 	pthread_rwlock_wrlock(&m->lock);
 	m->sources[id].complete = true;
 	pthread_rwlock_unlock(&m->lock);
-	globals_dirty(m);
+	/* The reconciler may know of dirty services, which it leaves alone until this. */
+	m->globals_changed = true;
+	notify(m);
 }
 
 /* Keeps the old text when there is no memory for the new one. */

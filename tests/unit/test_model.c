@@ -314,8 +314,14 @@ static void sources_gate(void)
 	CHECK(!model_sources_complete(m));
 	CHECK(model_globals_changed(m));
 	CHECK(!model_globals_changed(m));
+	/* Who was told of this service left it alone, and is told when it can be taken. */
+	CHECK_EQ(model_service_set(m, service("a", 80)), 0);
+	notified = 0;
 	model_source_complete(m, SOURCE_SERVICES);
 	CHECK(model_sources_complete(m));
+	CHECK_EQ(notified, 1);
+	model_source_complete(m, SOURCE_SERVICES);
+	CHECK_EQ(notified, 1);
 	model_source_report(m, SOURCE_SERVICES, &st);
 	st.phase = "Watching";
 	st.last_error = "cut";
