@@ -246,11 +246,9 @@ void claim_remove(struct reconciler *r, struct claim *c)
 bool claim_repair(struct reconciler *r, struct claim *c)
 {
 	const struct svc_port *svc = c->port != NULL ? c->port->svc : NULL;
-	struct svc_hit hit;
+	const struct svc_frontend *have = svc_table_find(r->table, &c->frontend->key);
 
-	if (c->frontend->winner != c ||
-		(svc_table_find(r->table, &c->frontend->key, &hit) && hit.kind == c->kind &&
-			hit.svc == svc))
+	if (c->frontend->winner != c || (have != NULL && have->kind == c->kind && have->svc == svc))
 		return false;
 	frontend_publish(r, c->frontend);
 	return true;

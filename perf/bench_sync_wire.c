@@ -243,13 +243,14 @@ static uint32_t endpoints_of(uint32_t service)
 		.proto = IP_PROTO_TCP,
 		.family = IP_V4,
 	};
-	struct svc_hit hit;
+	const struct svc_frontend *f;
 	uint32_t n = 0;
 
 	atomic_store(&bench.looking, true);
 	d = atomic_load_explicit(&bench.dp->services, memory_order_acquire);
-	if (d->ready && svc_table_find(d->table, &key, &hit) && hit.svc != NULL)
-		n = hit.svc->cluster->n;
+	f = d->ready ? svc_table_find(d->table, &key) : NULL;
+	if (f != NULL && f->svc != NULL)
+		n = f->svc->cluster->n;
 	atomic_fetch_add(&bench.looks, 1);
 	return n;
 }

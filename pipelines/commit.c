@@ -100,14 +100,14 @@ static void fill_meta(struct worker *w, const struct burst *b, lanes_t i, uint32
 	m->settled = m->class == FLOW_CLASS_TCP ? FLOW_ESTABLISHED : FLOW_REPLIED;
 	m->backend = 0;
 	cold->svc_port_id = 0;
-	if (d->svc != NULL) {
+	if (d->backend != NULL) {
 		flags |= FLOW_F_DNAT;
 		if (m->class == FLOW_CLASS_UDP)
 			flags |= FLOW_F_CHECK_BACKEND;
-		if (m->class == FLOW_CLASS_TCP && (d->svc->flags & SVC_RESET_REMOVED) != 0)
+		if (m->class == FLOW_CLASS_TCP && (d->svc_flags & SVC_RESET_REMOVED) != 0)
 			flags |= FLOW_F_RESET_BACKEND;
 		m->backend = d->backend->ref;
-		cold->svc_port_id = d->svc->id;
+		cold->svc_port_id = d->svc_id;
 	}
 	atomic_store_explicit(&m->flags, flags, memory_order_relaxed);
 	atomic_store_explicit(&m->last_seen, w->now_ms, memory_order_relaxed);

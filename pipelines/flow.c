@@ -45,7 +45,7 @@ static bool changed_hands(
 	if ((flags & FLOW_F_DNAT) == 0)
 		return v.kind != SVC_PASS;
 	return v.svc != NULL &&
-		v.svc->id != flow_cold_array(w->dp->flows, f)[b->flow[i] >> 1].svc_port_id;
+		v.svc_id != flow_cold_array(w->dp->flows, f)[b->flow[i] >> 1].svc_port_id;
 }
 
 /* A flow judged under another configuration: routed anew; and a UDP flow ends when its address has

@@ -49,21 +49,23 @@ void lane_service_query(
 	};
 }
 
-static void service_lane(struct worker *w, struct burst *b, lanes_t i)
+/* f: the frontend of the lane's destination, NULL if it has none. */
+static void service_lane(struct worker *w, struct burst *b, lanes_t i, const struct svc_frontend *f)
 {
 	struct lane_decision *d = &b->decision[i];
 	struct svc_verdict v;
 	struct svc_query q;
 
 	lane_service_query(w, b, i, &q);
-	svc_decide(w->snap.services, &q, &v);
+	svc_decide_at(w->snap.services, &q, f, &v);
 	/* Recorded with the decision, so that the next lane of this burst keeps to it. */
 	affinity_apply(w->dp->affinity, &q, w->now_ms, &v);
 	affinity_record(w->dp->affinity, &q, w->now_ms, &v);
-	*d = (struct lane_decision){.frontend_kind = (uint8_t)v.frontend};
+	*d = (struct lane_decision){0};
 	switch (v.kind) {
 	case SVC_TRANSLATE:
-		d->svc = v.svc;
+		d->svc_id = v.svc_id;
+		d->svc_flags = v.svc_flags;
 		d->backend = v.backend;
 		d->snat = v.snat;
 		/* fall through */
@@ -95,40 +97,28 @@ static struct svc_frontend_key lane_frontend(const struct burst *b, lanes_t i)
 	};
 }
 
-/* Everything that the decisions will read, step by step (service.h). */
-static void prefetch_services(const struct svc_table *t, const struct burst *b, lanes_t in)
+/* Step by step over the burst, so that what one step waits for is on the way for all lanes. */
+void stage_service(struct worker *w, struct burst *b)
 {
-	const struct svc_port *port[BURST_MAX];
+	lanes_t in = stage_take(w, STAGE_service, &b->to.service), chosen = 0;
+	const struct svc_table *t = w->snap.services->table;
+	const struct svc_frontend *frontend[BURST_MAX];
 	struct svc_frontend_key key[BURST_MAX];
-	uint32_t hash[BURST_MAX];
-	lanes_t known = 0;
+	uint64_t hash[BURST_MAX];
 
 	lanes_foreach (i, in) {
 		key[i] = lane_frontend(b, i);
-		svc_prefetch_place(t, &key[i]);
-		hash[i] = lane_tuple_hash(b, i);
+		hash[i] = svc_table_aim(t, &key[i]);
 	}
 	lanes_foreach (i, in)
-		svc_prefetch_record(t, &key[i]);
+		frontend[i] = svc_table_probe(t, hash[i]);
 	lanes_foreach (i, in) {
-		port[i] = svc_prefetch_port(t, &key[i]);
-		if (port[i] != NULL)
-			known |= LANE(i);
+		frontend[i] = svc_table_confirm(t, &key[i], hash[i], frontend[i]);
+		if (frontend[i] != NULL && svc_prefetch_choice(frontend[i]))
+			chosen |= LANE(i);
 	}
-	lanes_foreach (i, known)
-		svc_prefetch_list(port[i]);
-	lanes_foreach (i, known)
-		svc_prefetch_choice(port[i]->cluster);
-	lanes_foreach (i, known)
-		svc_prefetch_backend(port[i]->cluster, hash[i]);
-}
-
-void stage_service(struct worker *w, struct burst *b)
-{
-	lanes_t in = stage_take(w, STAGE_service, &b->to.service);
-
-	if (in != 0 && !svc_table_is_small(w->snap.services->table))
-		prefetch_services(w->snap.services->table, b, in);
+	lanes_foreach (i, chosen)
+		svc_prefetch_backend(frontend[i], lane_tuple_hash(b, i));
 	lanes_foreach (i, in)
-		service_lane(w, b, i);
+		service_lane(w, b, i, frontend[i]);
 }

@@ -23,7 +23,7 @@ void stage_source_nat(struct worker *w, struct burst *b)
 	lanes_foreach (i, in) {
 		struct lane_decision *d = &b->decision[i];
 
-		if (d->svc == NULL && s->egress && stage_in_vport(w, b, i)->role == VPORT_POD) {
+		if (d->backend == NULL && s->egress && stage_in_vport(w, b, i)->role == VPORT_POD) {
 			struct ip_addr dst = lane_dst(b, i);
 
 			d->snat = !in_cluster(s, &dst);

@@ -142,7 +142,7 @@ static const struct svc_backend *in_list(const struct svc_list *l, const struct 
 
 static bool has_affinity(const struct svc_verdict *v)
 {
-	return v->kind == SVC_TRANSLATE && v->svc->affinity_seconds != 0;
+	return v->kind == SVC_TRANSLATE && v->list != NULL && v->svc->affinity_seconds != 0;
 }
 
 void affinity_apply(const struct affinity_table *t, const struct svc_query *q, uint32_t now_ms,

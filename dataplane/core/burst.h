@@ -69,16 +69,15 @@ enum lane_dir {
 	DIR_REPLY = 1
 };
 
-struct svc_port;
 struct svc_backend;
 
 /* What the miss stages decided for a lane; commit turns it into a flow entry. */
 struct lane_decision {
-	const struct svc_port *svc; /* NULL: no service */
-	const struct svc_backend *backend;
+	const struct svc_backend *backend; /* NULL: no service */
+	uint32_t svc_id;
 	uint16_t next_hop[2];
+	uint8_t svc_flags;
 	bool snat;
-	uint8_t frontend_kind;
 };
 
 /* Each is the input of the stage, or the exit, of that name. The source guard has none: it filters

@@ -45,9 +45,9 @@ static bool is_own_vip(
 		.port = q->dport,
 		.proto = q->proto,
 		.family = (uint8_t)ip_family(&q->src)};
-	struct svc_hit hit;
+	const struct svc_frontend *f = svc_table_find(d->table, &k);
 
-	if (!svc_table_find(d->table, &k, &hit) || hit.kind != SVC_LB_VIP || hit.svc->id != svc->id)
+	if (f == NULL || f->kind != SVC_LB_VIP || f->svc_id != svc->id)
 		return false;
 	return in_ranges(svc, &d->node_addr[k.family]);
 }
@@ -89,23 +89,24 @@ static void reject(struct svc_verdict *v, enum drop_reason reason)
 	v->reason = reason;
 }
 
-/* The row and column of the verdict matrix: which list, and whether the source is translated. */
-static const struct svc_list *choose_list(const struct svc_domain *d, const struct svc_query *q,
-	const struct svc_port *svc, enum svc_frontend_kind frontend, bool *snat)
+/* The row and column of the verdict matrix: local list or cluster's, and whether the source is
+ * translated. */
+static bool wants_local(const struct svc_domain *d, const struct svc_query *q,
+	const struct svc_frontend *f, bool *snat)
 {
 	enum svc_source source = (enum svc_source)q->source;
 
-	if (frontend == SVC_CLUSTER_IP) {
+	if (f->kind == SVC_CLUSTER_IP) {
 		*snat = d->masquerade_all || !is_local(d, q);
-		return svc->flags & SVC_ITP_LOCAL ? svc->local : svc->cluster;
+		return (f->flags & SVC_ITP_LOCAL) != 0;
 	}
-	if (!(svc->flags & SVC_ETP_LOCAL)) {
+	if (!(f->flags & SVC_ETP_LOCAL)) {
 		*snat = true;
-		return svc->cluster;
+		return false;
 	}
 	/* Local clients are not what the policy is about: any endpoint may serve them. */
 	*snat = source == SVC_FROM_HOST;
-	return source == SVC_FROM_OUTSIDE ? svc->local : svc->cluster;
+	return source == SVC_FROM_OUTSIDE;
 }
 
 void svc_verdict_use(
@@ -116,43 +117,57 @@ void svc_verdict_use(
 	v->snat = v->snat_by_matrix || ip_equal(&backend->addr, &q->src);
 }
 
-static void decide_frontend(const struct svc_domain *d, const struct svc_query *q,
-	const struct svc_hit *hit, struct svc_verdict *v)
+/* The endpoint for this query, and in v->list the list; NULL: it has none. */
+static const struct svc_backend *choose(
+	const struct svc_frontend *f, const struct svc_query *q, bool local, struct svc_verdict *v)
 {
-	const struct svc_port *svc = hit->svc;
-	const struct svc_list *list;
+	if (local == ((f->flags & SVC_FRONTEND_LOCAL) != 0)) {
+		if (f->flags & SVC_FRONTEND_ONLY)
+			return &f->only;
+		v->list = f->list;
+	} else {
+		v->list = local ? f->svc->local : f->svc->cluster;
+	}
+	return v->list->n != 0 ? svc_list_pick(v->list, q->hash) : NULL;
+}
 
-	v->frontend = hit->kind;
-	v->svc = svc;
+static void decide_frontend(const struct svc_domain *d, const struct svc_query *q,
+	const struct svc_frontend *f, struct svc_verdict *v)
+{
+	const struct svc_backend *backend;
+	bool local;
+
+	v->frontend = (enum svc_frontend_kind)f->kind;
+	v->svc = f->svc;
+	v->svc_id = f->svc_id;
+	v->svc_flags = f->flags;
 	if (!d->ready) {
 		drop(v, DROP_ServicesNotReady);
 		return;
 	}
-	if (hit->kind == SVC_CLUSTER_IP && q->source == SVC_FROM_OUTSIDE &&
-		!d->cluster_ip_outside) {
+	if (f->kind == SVC_CLUSTER_IP && q->source == SVC_FROM_OUTSIDE && !d->cluster_ip_outside) {
 		drop(v, DROP_ServiceOutsideClient);
 		return;
 	}
 	/* Before the endpoints are looked at, for every source; families without a range are open.
 	 */
-	if (hit->kind == SVC_LB_VIP && svc->n_source_ranges != 0 && !in_ranges(svc, &q->src) &&
-		!is_own_vip(d, svc, q)) {
+	if (f->kind == SVC_LB_VIP && f->svc->n_source_ranges != 0 && !in_ranges(f->svc, &q->src) &&
+		!is_own_vip(d, f->svc, q)) {
 		drop(v, DROP_ServiceSourceRange);
 		return;
 	}
-	list = choose_list(d, q, svc, hit->kind, &v->snat_by_matrix);
-	if (list->n == 0) {
+	local = wants_local(d, q, f, &v->snat_by_matrix);
+	backend = choose(f, q, local, v);
+	if (backend != NULL) {
+		v->kind = SVC_TRANSLATE;
+		svc_verdict_use(v, q, backend);
+	} else if (local && (f->flags & SVC_HAS_ANY)) {
 		/* Silence while others could serve: a load balancer that is late to notice should
 		 * try again, not see an error. */
-		if ((svc->flags & SVC_HAS_ANY) && list == svc->local)
-			drop(v, DROP_ServiceNoLocalBackend);
-		else
-			reject(v, DROP_ServiceNoBackend);
-		return;
+		drop(v, DROP_ServiceNoLocalBackend);
+	} else {
+		reject(v, DROP_ServiceNoBackend);
 	}
-	v->kind = SVC_TRANSLATE;
-	v->list = list;
-	svc_verdict_use(v, q, svc_list_pick(list, q->hash));
 }
 
 /* The address is in use as a ClusterIP, or at least inside a service range: ours to answer for,
@@ -162,14 +177,15 @@ static bool decide_service_address(
 {
 	struct svc_frontend_key k = {.addr = q->dst, .family = (uint8_t)ip_family(&q->dst)};
 	bool in_range = in_service_cidr(d, &q->dst);
-	struct svc_hit hit;
+	const struct svc_frontend *f;
 
 	if (!d->ready && in_range) {
 		drop(v, DROP_ServicesNotReady);
 		return true;
 	}
-	if (svc_table_find(d->table, &k, &hit)) {
-		v->frontend = hit.kind;
+	f = svc_table_find(d->table, &k);
+	if (f != NULL) {
+		v->frontend = (enum svc_frontend_kind)f->kind;
 		if (!d->ready)
 			drop(v, DROP_ServicesNotReady);
 		else if (q->source == SVC_FROM_OUTSIDE && !d->cluster_ip_outside)
@@ -185,25 +201,31 @@ static bool decide_service_address(
 	return in_range;
 }
 
-void svc_decide(const struct svc_domain *d, const struct svc_query *q, struct svc_verdict *out)
+void svc_decide_at(const struct svc_domain *d, const struct svc_query *q,
+	const struct svc_frontend *f, struct svc_verdict *out)
 {
-	struct svc_frontend_key k = {.addr = q->dst,
-		.port = q->dport,
-		.proto = q->proto,
-		.family = (uint8_t)ip_family(&q->dst)};
 	bool echo = q->proto == IP_PROTO_ICMP || q->proto == IP_PROTO_ICMPV6;
-	struct svc_hit hit;
+	struct svc_frontend_key k;
 
 	*out = (struct svc_verdict){.kind = SVC_PASS};
 	/* The most specific first: an address of its own wins over the NodePorts of all. An echo's
-	 * identifier is no port. */
-	if (!echo && svc_table_find(d->table, &k, &hit)) {
-		decide_frontend(d, q, &hit, out);
+	 * identifier is no port, and protocol 0 is the key of an address without one. */
+	if (!echo && f != NULL && f->svc != NULL) {
+		decide_frontend(d, q, f, out);
 		return;
 	}
 	if (decide_service_address(d, q, echo, out) || echo || !is_node_port_addr(d, &q->dst))
 		return;
+	k = svc_query_key(q);
 	memset(&k.addr, 0, sizeof(k.addr));
-	if (svc_table_find(d->table, &k, &hit))
-		decide_frontend(d, q, &hit, out);
+	f = svc_table_find(d->table, &k);
+	if (f != NULL)
+		decide_frontend(d, q, f, out);
+}
+
+void svc_decide(const struct svc_domain *d, const struct svc_query *q, struct svc_verdict *out)
+{
+	struct svc_frontend_key k = svc_query_key(q);
+
+	svc_decide_at(d, q, svc_table_find(d->table, &k), out);
 }

@@ -139,6 +139,34 @@ struct svc_frontend_key {
 	uint8_t family; /* tells IPv4 from IPv6 NodePorts, whose addr is zero */
 };
 
+/* A frontend as the index has it: the key, and what the decision needs of its service in the same
+ * line, so that first packets cost as much with many services as with one. It is a copy made by
+ * svc_table_set(), of a service port that never changes. */
+struct svc_frontend {
+	struct svc_frontend_key key;
+	uint8_t kind;  /* enum svc_frontend_kind */
+	uint8_t flags; /* enum svc_flag of svc, enum svc_frontend_flag */
+	uint16_t zero;
+	uint32_t svc_id;
+	const struct svc_port *svc; /* NULL for SVC_ADDRESS */
+	/* The list that most of its clients get: local ones if a traffic policy says so. */
+	union {
+		struct svc_backend only; /* SVC_FRONTEND_ONLY */
+		struct {
+			const struct svc_list *list;
+			uint32_t n; /* of list; 0: no endpoint */
+		};
+	};
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct svc_frontend) == 64, "one line a decision");
+
+enum svc_frontend_flag {
+	SVC_FRONTEND_LOCAL = 1 << 6, /* the list above is the service's local one */
+	/* One endpoint, which most services have, and no affinity: nothing is to be chosen. */
+	SVC_FRONTEND_ONLY = 1 << 7,
+};
+
 struct svc_table;
 
 int svc_table_init(struct grace *g, uint32_t capacity_hint, struct svc_table **out);
@@ -152,42 +180,43 @@ void svc_table_retire(struct svc_table *t, void *mem);
 void svc_table_reclaim(struct svc_table *t);
 uint32_t svc_table_used(const struct svc_table *t);
 
-struct svc_hit {
-	const struct svc_port *svc;
-	enum svc_frontend_kind kind;
-};
-
-/* Any worker; true when found. */
-bool svc_table_find(
-	const struct svc_table *t, const struct svc_frontend_key *k, struct svc_hit *out);
-/* What a decision reads lies in five places, each named by the one before. For a burst of first
- * packets these start the loads of all of them one place after the other, so that the misses of a
- * burst run at once: svc_prefetch_place() for all keys, then svc_prefetch_record() for all, then
- * svc_prefetch_port() for all, ... Small tables stay in the cache without. */
-bool svc_table_is_small(const struct svc_table *t);
-void svc_prefetch_place(const struct svc_table *t, const struct svc_frontend_key *k);
-void svc_prefetch_record(const struct svc_table *t, const struct svc_frontend_key *k);
-/* The service port that the key leads to; NULL: none. */
-const struct svc_port *svc_prefetch_port(
+/* Any worker; NULL when there is none. Valid until the end of the grace period. */
+const struct svc_frontend *svc_table_find(
 	const struct svc_table *t, const struct svc_frontend_key *k);
+/* The same in steps for a burst of first packets, so that each step's cache misses run at once:
+ * svc_table_aim() for all keys, then svc_table_probe() for all, then svc_table_confirm() for all,
+ * then svc_prefetch_backend() for all. */
+/* The key's hash; starts the load of its place in the index. */
+uint64_t svc_table_aim(const struct svc_table *t, const struct svc_frontend_key *k);
+/* What is probably the key's frontend, whose load is started; NULL: there is none. */
+const struct svc_frontend *svc_table_probe(const struct svc_table *t, uint64_t hash);
+/* What svc_table_find() says, after the probe. */
+const struct svc_frontend *svc_table_confirm(const struct svc_table *t,
+	const struct svc_frontend_key *k, uint64_t hash, const struct svc_frontend *probed);
 
-static inline void svc_prefetch_list(const struct svc_port *p)
+/* Of the frontend's own list, which is not empty. */
+static inline const struct svc_backend *svc_frontend_pick(
+	const struct svc_frontend *f, uint32_t hash)
 {
-	__builtin_prefetch(p->cluster);
-	if (__builtin_expect((p->flags & (SVC_ETP_LOCAL | SVC_ITP_LOCAL)) != 0, 0))
-		__builtin_prefetch(p->local);
+	if (__builtin_expect((f->flags & SVC_FRONTEND_ONLY) != 0, 1))
+		return &f->only;
+	return svc_list_pick(f->list, hash);
 }
 
-static inline void svc_prefetch_choice(const struct svc_list *l)
+/* Does it choose among several? Then the load of what it chooses by is started. */
+static inline bool svc_prefetch_choice(const struct svc_frontend *f)
 {
-	if (l->n > 1)
-		choice_prefetch(l->choice, l->n);
+	if ((f->flags & SVC_FRONTEND_ONLY) != 0 || f->n == 0)
+		return false;
+	__builtin_prefetch(f->list);
+	choice_prefetch(f->list->choice, f->n);
+	return true;
 }
 
-static inline void svc_prefetch_backend(const struct svc_list *l, uint32_t hash)
+/* Behind a svc_prefetch_choice() that was true. */
+static inline void svc_prefetch_backend(const struct svc_frontend *f, uint32_t hash)
 {
-	if (l->n != 0)
-		__builtin_prefetch(svc_list_pick(l, hash));
+	__builtin_prefetch(svc_frontend_pick(f, hash));
 }
 
 /* --- the decision
@@ -248,9 +277,12 @@ struct svc_verdict {
 	bool snat;
 	bool snat_by_matrix; /* without regard to hairpin */
 	enum svc_frontend_kind frontend;
+	uint8_t svc_flags; /* the frontend's */
+	uint32_t svc_id;   /* 0: no service */
 	const struct svc_port *svc;
 	const struct svc_backend *backend;
-	const struct svc_list *list; /* that backend was picked from */
+	/* That backend was picked from; NULL: it is the service's only one, without affinity. */
+	const struct svc_list *list;
 };
 
 /* Makes backend, which is in v->list, the translation's target, with source NAT if the matrix or a
@@ -259,3 +291,15 @@ void svc_verdict_use(
 	struct svc_verdict *v, const struct svc_query *q, const struct svc_backend *backend);
 /* Pure: same answer for a packet and for "why". */
 void svc_decide(const struct svc_domain *d, const struct svc_query *q, struct svc_verdict *out);
+/* The same for who has looked the destination up: f is the query's frontend, NULL if it has none.
+ */
+void svc_decide_at(const struct svc_domain *d, const struct svc_query *q,
+	const struct svc_frontend *f, struct svc_verdict *out);
+/* The frontend that a query is for. */
+static inline struct svc_frontend_key svc_query_key(const struct svc_query *q)
+{
+	return (struct svc_frontend_key){.addr = q->dst,
+		.port = q->dport,
+		.proto = q->proto,
+		.family = (uint8_t)ip_family(&q->dst)};
+}

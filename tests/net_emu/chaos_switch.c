@@ -209,11 +209,11 @@ static void publish_service(
 		.port = htons(VIP_PORT),
 		.proto = tcp ? IP_PROTO_TCP : IP_PROTO_UDP,
 		.family = (uint8_t)f};
-	struct svc_hit old = {0};
+	const struct svc_frontend *found = svc_table_find(sw.table, &key);
+	const struct svc_port *old = found != NULL ? found->svc : NULL;
 	struct svc_list *list;
 	uint32_t n = 0;
 
-	svc_table_find(sw.table, &key, &old);
 	for (unsigned i = 0; i < ENDPOINTS; i++) {
 		backend_ref *ref = &sw.ref[tcp][f][i];
 
@@ -237,9 +237,9 @@ static void publish_service(
 		.name = "chaos/web"};
 	if (list == NULL || svc_table_set(sw.table, &key, SVC_CLUSTER_IP, p) < 0)
 		chaos_die("no memory");
-	if (old.svc != NULL) {
-		svc_table_retire(sw.table, (void *)(uintptr_t)old.svc->cluster);
-		svc_table_retire(sw.table, (void *)(uintptr_t)old.svc);
+	if (old != NULL) {
+		svc_table_retire(sw.table, (void *)(uintptr_t)old->cluster);
+		svc_table_retire(sw.table, (void *)(uintptr_t)old);
 	}
 	for (unsigned i = 0; i < ENDPOINTS; i++)
 		if (!ready[i] && sw.ref[tcp][f][i] != 0) {

@@ -275,7 +275,7 @@ __attribute__((unused)) static const struct svc_port *frontend(
 	struct fixture *f, const char *addr, uint16_t port, enum svc_frontend_kind *kind)
 {
 	struct svc_frontend_key k;
-	struct svc_hit hit;
+	const struct svc_frontend *found;
 
 	memset(&k, 0, sizeof(k));
 	if (addr != NULL) {
@@ -284,11 +284,12 @@ __attribute__((unused)) static const struct svc_port *frontend(
 	}
 	k.port = htons(port);
 	k.proto = IP_PROTO_TCP;
-	if (domain(f)->table == NULL || !svc_table_find(domain(f)->table, &k, &hit))
+	found = svc_table_find(domain(f)->table, &k);
+	if (found == NULL)
 		return NULL;
 	if (kind != NULL)
-		*kind = hit.kind;
-	return hit.svc;
+		*kind = (enum svc_frontend_kind)found->kind;
+	return found->svc;
 }
 
 __attribute__((unused)) static uint8_t route_kind(struct fixture *f, const char *dst)

@@ -73,7 +73,7 @@ static void every_frontend_kind_is_published(void)
 	enum svc_frontend_kind kind;
 	const struct svc_port *svc;
 	struct svc_frontend_key k;
-	struct svc_hit hit;
+	const struct svc_frontend *found;
 
 	fixture_init(&f, plain);
 	set(&f,
@@ -111,11 +111,13 @@ static void every_frontend_kind_is_published(void)
 	k.port = htons(30080);
 	k.proto = IP_PROTO_TCP;
 	k.family = IP_V6;
-	CHECK(svc_table_find(domain(&f)->table, &k, &hit) && hit.svc == svc);
+	found = svc_table_find(domain(&f)->table, &k);
+	CHECK(found != NULL && found->svc == svc);
 	/* The address itself. */
 	memset(&k, 0, sizeof(k));
 	k.addr = A("10.96.0.1");
-	CHECK(svc_table_find(domain(&f)->table, &k, &hit) && hit.kind == SVC_ADDRESS);
+	found = svc_table_find(domain(&f)->table, &k);
+	CHECK(found != NULL && found->kind == SVC_ADDRESS);
 	fixture_fini(&f);
 }
 

@@ -43,16 +43,20 @@ static void index_agrees_with_naive(void)
 	static struct svc_port ports[8];
 	const struct svc_port *svc[KEYS] = {NULL};
 	bool there[KEYS] = {false};
+	struct svc_list *none = svc_list_new(NULL, 0);
 	struct svc_table *t;
 	uint32_t used = 0;
 
+	for (int i = 0; i < 8; i++)
+		ports[i] = (struct svc_port){.cluster = none, .local = none};
 	REQUIRE_EQ(svc_table_init(&grace, 0, &t), 0);
 	for (int step = 0; step < 30000; step++) {
 		/* Fills at first, then comes and goes, then empties. */
 		bool remove = test_rand_below(10) < (step < 3000 ? 1 : step < 20000 ? 5 : 9);
 		uint32_t n = test_rand_below(KEYS);
 		struct svc_frontend_key k = key(n);
-		struct svc_hit hit;
+		const struct svc_frontend *found;
+		uint64_t hash;
 
 		if (remove) {
 			CHECK_EQ(svc_table_remove(t, &k), there[n] ? 0 : -ENOENT);
@@ -68,14 +72,14 @@ static void index_agrees_with_naive(void)
 		for (int i = 0; i < 4; i++) {
 			n = test_rand_below(KEYS);
 			k = key(n);
-			svc_prefetch_place(t, &k);
-			svc_prefetch_record(t, &k);
-			CHECK(svc_prefetch_port(t, &k) == (there[n] ? svc[n] : NULL));
-			CHECK_EQ(svc_table_find(t, &k, &hit), there[n]);
-			if (there[n]) {
-				CHECK(hit.svc == svc[n]);
-				CHECK_EQ(hit.kind, n % 5);
+			found = svc_table_find(t, &k);
+			CHECK_EQ(found != NULL, there[n]);
+			if (found != NULL) {
+				CHECK(found->svc == svc[n]);
+				CHECK_EQ(found->kind, n % 5);
 			}
+			hash = svc_table_aim(t, &k);
+			CHECK(svc_table_confirm(t, &k, hash, svc_table_probe(t, hash)) == found);
 		}
 		if (step % 100 == 0) {
 			end_grace();
@@ -83,6 +87,26 @@ static void index_agrees_with_naive(void)
 		}
 	}
 	svc_table_fini(t);
+	free(none);
+}
+
+/* A probe goes by 15 bits of the hash, and may lead to somebody else's frontend. */
+static void index_probe_is_a_guess(void)
+{
+	struct svc_list *none = svc_list_new(NULL, 0);
+	struct svc_port port = {.cluster = none, .local = none};
+	struct svc_frontend_key a = key(9), b = key(10), absent = key(11);
+	const struct svc_frontend *other;
+	struct svc_table *t;
+
+	REQUIRE_EQ(svc_table_init(&grace, 0, &t), 0);
+	CHECK_EQ(svc_table_set(t, &a, SVC_CLUSTER_IP, &port), 0);
+	CHECK_EQ(svc_table_set(t, &b, SVC_CLUSTER_IP, &port), 0);
+	other = svc_table_find(t, &b);
+	CHECK(svc_table_confirm(t, &a, svc_table_aim(t, &a), other) == svc_table_find(t, &a));
+	CHECK(svc_table_confirm(t, &absent, svc_table_aim(t, &absent), other) == NULL);
+	svc_table_fini(t);
+	free(none);
 }
 
 /* A table without entries and one that does not exist yet find nothing. */
@@ -90,12 +114,12 @@ static void index_empty(void)
 {
 	struct svc_frontend_key k = key(1);
 	struct svc_table *t;
-	struct svc_hit hit;
 
-	CHECK(!svc_table_find(NULL, &k, &hit));
-	CHECK(svc_table_is_small(NULL));
+	CHECK(svc_table_find(NULL, &k) == NULL);
+	CHECK(svc_table_probe(NULL, svc_table_aim(NULL, &k)) == NULL);
 	REQUIRE_EQ(svc_table_init(&grace, 1000, &t), 0);
-	CHECK(!svc_table_find(t, &k, &hit));
+	CHECK(svc_table_find(t, &k) == NULL);
+	CHECK(svc_table_probe(t, svc_table_aim(t, &k)) == NULL);
 	CHECK_EQ(svc_table_remove(t, &k), -ENOENT);
 	svc_table_retire(t, NULL);
 	svc_table_retire(t, malloc(10));
@@ -147,6 +171,18 @@ static void set(
 	CHECK_EQ(svc_table_set(w->table, &k, kind, kind == SVC_ADDRESS ? NULL : &w->svc), 0);
 }
 
+/* Again after each change of svc: the table has copies of it. */
+static void publish(struct world *w)
+{
+	set(w, &w->vip[SVC_CLUSTER_IP], 80, SVC_CLUSTER_IP);
+	set(w, &w->vip[SVC_CLUSTER_IP], 0, SVC_ADDRESS);
+	set(w, &w->vip[SVC_EXTERNAL_IP], 80, SVC_EXTERNAL_IP);
+	set(w, &w->vip[SVC_LB_VIP], 80, SVC_LB_VIP);
+	set(w, NULL, 30080, SVC_NODE_PORT);
+	end_grace();
+	svc_table_reclaim(w->table);
+}
+
 static void world_init(struct world *w, enum ip_family f)
 {
 	struct svc_backend b[4];
@@ -186,11 +222,7 @@ static void world_init(struct world *w, enum ip_family f)
 		.node_port_addrs = &w->node,
 		.node_addr = {[IP_V4] = w->node, [IP_V6] = w->node},
 		.cluster_ip_outside = true};
-	set(w, &w->vip[SVC_CLUSTER_IP], 80, SVC_CLUSTER_IP);
-	set(w, &w->vip[SVC_CLUSTER_IP], 0, SVC_ADDRESS);
-	set(w, &w->vip[SVC_EXTERNAL_IP], 80, SVC_EXTERNAL_IP);
-	set(w, &w->vip[SVC_LB_VIP], 80, SVC_LB_VIP);
-	set(w, NULL, 30080, SVC_NODE_PORT);
+	publish(w);
 }
 
 static void world_fini(struct world *w)
@@ -255,14 +287,17 @@ static void check_row(struct world *w, size_t row, int source, bool cluster, boo
 	w->svc.cluster = cluster ? w->cluster : w->empty;
 	w->svc.local = local ? w->local : w->empty;
 	w->svc.flags = matrix[row].policy | (any ? SVC_HAS_ANY : 0);
+	publish(w);
 	svc_decide(&w->domain, &q, &v);
 	CHECK(v.svc == &w->svc);
+	CHECK_EQ(v.svc_id, w->svc.id);
 	CHECK_EQ(v.frontend, matrix[row].kind);
 	if (full) {
 		const struct svc_list *list = wants_local ? w->local : w->cluster;
 
 		CHECK_TEXT_(v.kind == SVC_TRANSLATE && v.snat == matrix[row].at[source].snat &&
-				v.list == list && v.backend == svc_list_pick(list, q.hash),
+				(v.list == list || (v.list == NULL && list->n == 1)) &&
+				v.backend->ref == svc_list_pick(list, q.hash)->ref,
 			0, "row %zu source %d: verdict %d, source NAT %d", row, source, v.kind,
 			v.snat);
 	} else if (!any) {
@@ -292,11 +327,12 @@ static void verdict_matrix(void)
 	}
 }
 
-static void one(const struct world *w, const struct svc_query *q, enum svc_verdict_kind kind,
+static void one(struct world *w, const struct svc_query *q, enum svc_verdict_kind kind,
 	enum drop_reason reason, bool snat)
 {
 	struct svc_verdict v;
 
+	publish(w);
 	svc_decide(&w->domain, q, &v);
 	CHECK_EQ(v.kind, kind);
 	if (kind == SVC_DROP || kind == SVC_REJECT)
@@ -321,6 +357,34 @@ static void hairpin(void)
 				one(&w, &q, SVC_TRANSLATE, 0, true);
 			}
 		}
+		world_fini(&w);
+	}
+}
+
+/* A list of one is not looked at, unless affinity has to know which list it was. */
+static void only_endpoint(void)
+{
+	struct svc_query q;
+	struct svc_verdict v;
+	struct world w;
+
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		world_init(&w, f);
+		q = query(&w, SVC_CLUSTER_IP, SVC_FROM_POD);
+		w.svc.cluster = w.local;
+		publish(&w);
+		svc_decide(&w.domain, &q, &v);
+		CHECK_EQ(v.kind, SVC_TRANSLATE);
+		CHECK_EQ(v.backend->ref, w.local->backends[0].ref);
+		CHECK(v.list == NULL);
+		w.svc.affinity_seconds = 10;
+		publish(&w);
+		svc_decide(&w.domain, &q, &v);
+		CHECK(v.list == w.local && v.backend == &w.local->backends[0]);
+		/* The address as such, which protocol 0 and port 0 would name. */
+		q.proto = 0;
+		q.dport = 0;
+		one(&w, &q, SVC_REJECT, DROP_ServiceUnknownPort, false);
 		world_fini(&w);
 	}
 }
@@ -531,8 +595,8 @@ static void nothing_before_the_first_full_state(void)
 	}
 }
 
-TEST_SUITE("service", CASE(index_agrees_with_naive), CASE(index_empty), CASE(verdict_matrix),
-	CASE(hairpin), CASE(masquerade_all_is_for_cluster_ips),
-	CASE(cluster_ips_from_outside_can_be_switched_off), CASE(not_a_service), CASE(echo),
-	CASE(specific_address_first), CASE(source_ranges),
+TEST_SUITE("service", CASE(index_agrees_with_naive), CASE(index_probe_is_a_guess),
+	CASE(index_empty), CASE(verdict_matrix), CASE(hairpin), CASE(only_endpoint),
+	CASE(masquerade_all_is_for_cluster_ips), CASE(cluster_ips_from_outside_can_be_switched_off),
+	CASE(not_a_service), CASE(echo), CASE(specific_address_first), CASE(source_ranges),
 	CASE(nothing_before_the_first_full_state))
