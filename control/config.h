@@ -117,7 +117,7 @@ struct config_flows {
 struct config_offload {
 	int mode; /* enum config_auto; auto is on where a port can */
 	uint32_t capacity;
-	uint32_t min_age_ms, min_pps, elephant_pps;
+	uint32_t min_age_ms, min_pps;
 	uint32_t insert_share, inserts_max;
 	uint32_t idle_demote; /* seconds */
 	uint32_t revoke_deadline_ms;

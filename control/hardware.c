@@ -76,7 +76,6 @@ static void config_take(struct offload_config *to, const struct config *cfg)
 	to->capacity = from->capacity;
 	to->min_age_ms = from->min_age_ms;
 	to->min_pps = from->min_pps;
-	to->elephant_pps = from->elephant_pps;
 	to->insert_share = from->insert_share;
 	to->inserts_max = from->inserts_max;
 	to->idle_demote_ms = from->idle_demote * 1000;

@@ -1,39 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Hardware offload where no hardware is: which flows are chosen, and what the offload thread costs
- * the workers. Every device here is emulated, and so is every figure's "hardware".
+/* What the offload thread costs a worker. The device is emulated, and so is every figure's
+ * "hardware".
  *
- *	bench_offload --zipf S [--flows N] [--slots N] [--mpps N] [--rounds N]
  *	bench_offload --storm [--flows N] [--rounds N]
  *	bench_offload --invalidate [--flows N]
  *
- * --zipf: N flows of one direction, a slot each, by Zipf's law share N million packets a second;
- *samples are the share of packets in hardware after 2 s of virtual time over that of an oracle with
- *as many slots; the same of first come, first served, and the flows exchanged a second after that.
- *--storm: one worker's p99 burst while a thread inserts rules of 1 ms each as fast as it may, over
- *the same without inserts.
+ * --storm: one worker's p99 burst while a thread inserts rules of 1 ms each as fast as it may, over
+ * the same without inserts.
  * --invalidate: all flows are in hardware, then none may stay; samples are a worker's rate in each
  * second from then on over its rate before, and the time until all are back. One JSON line. */
 
 #include <getopt.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "lib/offload_lab.h"
-#include "offload/offload.h"
+#include "offload/engine.h"
 #include "perf/harness.h"
 #include "perf/ticks.h"
 
 #define ROUNDS_MAX 64
-#define STEP_MS    1
 
-static uint32_t n_flows, slots = 65536, rounds = 3;
-static double zipf, mpps = 40;
+static uint32_t n_flows = 1000000, rounds = 3;
 static double samples[ROUNDS_MAX];
 
 static uint64_t now_us(void)
@@ -56,165 +48,6 @@ static void print_samples(uint32_t n)
 	for (uint32_t i = 0; i < n; i++)
 		printf("%s%.4f", i ? ", " : "", samples[i]);
 	printf("], \"means\": [], \"floor\": []}\n");
-}
-
-/* --- the choice of flows ------------------------------------------------------------------------
- */
-
-static struct lab lab;
-static double *upto;      /* [rank]: share of packets of the first so many */
-static uint32_t *entries; /* [rank] */
-static uint64_t state;
-
-static double uniform(void)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (double)(state >> 11) / (double)(UINT64_C(1) << 53);
-}
-
-static uint32_t draw(void)
-{
-	double x = uniform();
-	uint32_t low = 0, high = n_flows - 1;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (upto[mid] > x)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return low;
-}
-
-static double share_of(uint32_t rank)
-{
-	return upto[rank] - (rank != 0 ? upto[rank - 1] : 0);
-}
-
-static void law_init(void)
-{
-	double sum = 0;
-
-	upto = malloc(n_flows * sizeof(*upto));
-	entries = malloc(n_flows * sizeof(*entries));
-	if (upto == NULL || entries == NULL)
-		die("no memory");
-	for (uint32_t r = 0; r < n_flows; r++)
-		upto[r] = sum += pow(r + 1, -zipf);
-	for (uint32_t r = 0; r < n_flows; r++)
-		upto[r] /= sum;
-}
-
-/* Which flow has which rank is random. */
-static void flows_init(void)
-{
-	for (uint32_t r = 0; r < n_flows; r++) {
-		entries[r] = lab_flow(&lab, IP_V4, IP_PROTO_UDP, r);
-		if (entries[r] == FLOW_NONE)
-			die("flow table full");
-	}
-	for (uint32_t r = n_flows - 1; r > 0; r--) {
-		uint32_t other = (uint32_t)(uniform() * (r + 1)), e = entries[r];
-
-		entries[r] = entries[other];
-		entries[other] = e;
-	}
-}
-
-static double in_hardware(void)
-{
-	double share = 0;
-
-	for (uint32_t r = 0; r < n_flows; r++)
-		if (offload_word_state(lab_word(&lab, IP_V4, entries[r], DIR_FORWARD)) ==
-			OFFLOAD_HARDWARE)
-			share += share_of(r);
-	return share;
-}
-
-/* Every flow takes a slot with its first packet until none is left. */
-static double first_come(void)
-{
-	uint8_t *has = calloc(n_flows, 1);
-	double share = 0;
-
-	if (has == NULL)
-		die("no memory");
-	for (uint32_t n = 0; n < slots;) {
-		uint32_t r = draw();
-
-		if (has[r])
-			continue;
-		has[r] = 1;
-		share += share_of(r);
-		n++;
-	}
-	free(has);
-	return share;
-}
-
-/* Packets of a millisecond: the e-switch forwards what it has rules for, and of the others one in
- * 64 is a nomination. */
-static void traffic(double *owed)
-{
-	*owed += mpps * 1e6 * STEP_MS / 1000 / OFFLOAD_SAMPLE;
-	for (; *owed >= 1; *owed -= 1) {
-		uint32_t entry = entries[draw()];
-
-		if (lab_packet(&lab, IP_V4, entry, DIR_FORWARD, 0, OFFLOAD_SAMPLE))
-			continue;
-		lab_nominate(&lab, IP_V4, entry, DIR_FORWARD, 1);
-	}
-}
-
-static void run_ms(uint32_t ms)
-{
-	double owed = 0;
-
-	for (uint32_t t = 0; t < ms; t += STEP_MS) {
-		traffic(&owed);
-		lab_run_ms(&lab, STEP_MS);
-	}
-}
-
-static void choice(void)
-{
-	double oracle, fcfs = 0, churn = 0, later = 0;
-
-	law_init();
-	oracle = upto[slots - 1];
-	for (uint32_t round = 0; round < rounds; round++) {
-		struct lab_config cfg;
-		uint64_t before;
-
-		state = UINT64_C(0x9e3779b97f4a7c15) * (round + 1);
-		lab_config_default(&cfg);
-		cfg.flows = n_flows;
-		cfg.capacity = slots;
-		if (lab_init(&lab, &cfg) < 0)
-			die("no memory");
-		flows_init();
-		/* Six hundred thousand rules a second: what is said of hardware steering. */
-		offload_fake_set_latency(lab.fake, OFFLOAD_FAKE_INSERT, 1);
-		run_ms(2000);
-		samples[round] = in_hardware() / oracle;
-		before = lab.e->stats.evicted;
-		run_ms(8000);
-		churn += (double)(lab.e->stats.evicted - before) / 8 / slots / rounds;
-		later += in_hardware() / oracle / rounds;
-		fcfs += first_come() / oracle / rounds;
-		if (offload_fake_rules(lab.fake, OFFLOAD_NO_PORT) != lab.e->cap.used)
-			die("the device's rules are not the engine's");
-		lab_fini(&lab);
-	}
-	printf("{\"zipf\": %.2f, \"flows\": %u, \"slots\": %u, \"mpps\": %.1f, \"oracle\": %.4f, "
-	       "\"first come\": %.4f, \"after 10 s\": %.4f, \"churn a second\": %.5f, ",
-		zipf, n_flows, slots, mpps, oracle, fcfs, later, churn);
-	print_samples(rounds);
 }
 
 /* --- a device of nothing, and a worker beside it ------------------------------------------------
@@ -388,7 +221,7 @@ static void offer_all(void)
 			.vport = v.cold.in_vport[DIR_FORWARD], .ttl = 64, .len = 64};
 		n->seen[DIR_REPLY] =
 			(struct offload_seen){.vport = BACKEND_VPORT, .ttl = 64, .len = 64};
-		choice_offer(engine->choice, id, 10);
+		choice_offer(engine->choice, id, 640, now_us());
 	}
 }
 
@@ -513,12 +346,9 @@ static void invalidate(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"zipf", required_argument, NULL, 'z'},
 		{"storm", no_argument, NULL, 's'},
 		{"invalidate", no_argument, NULL, 'i'},
 		{"flows", required_argument, NULL, 'f'},
-		{"slots", required_argument, NULL, 'n'},
-		{"mpps", required_argument, NULL, 'm'},
 		{"rounds", required_argument, NULL, 'r'},
 		{0},
 	};
@@ -527,10 +357,6 @@ int main(int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
-		case 'z':
-			zipf = atof(optarg);
-			mode = choice;
-			break;
 		case 's':
 			mode = storm;
 			break;
@@ -540,12 +366,6 @@ int main(int argc, char **argv)
 		case 'f':
 			n_flows = (uint32_t)atof(optarg);
 			break;
-		case 'n':
-			slots = (uint32_t)atof(optarg);
-			break;
-		case 'm':
-			mpps = atof(optarg);
-			break;
 		case 'r':
 			rounds = (uint32_t)atoi(optarg);
 			break;
@@ -553,12 +373,8 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (n_flows == 0)
-		n_flows = 1000000;
-	if (mode == NULL || rounds == 0 || rounds > ROUNDS_MAX || slots == 0 || slots >= n_flows ||
-		mpps <= 0) {
-		fputs("usage: bench_offload --zipf S | --storm | --invalidate [--flows N] "
-		      "[--slots N] [--mpps N] [--rounds N]\n",
+	if (mode == NULL || n_flows == 0 || rounds == 0 || rounds > ROUNDS_MAX) {
+		fputs("usage: bench_offload --storm | --invalidate [--flows N] [--rounds N]\n",
 			stderr);
 		return 2;
 	}

@@ -18,14 +18,6 @@ static void request_send(struct worker *w, const struct offload_request *r)
 		COUNT(w->counters.offload_lost, 1);
 }
 
-/* The n-th lane of the set, from 0. */
-static lanes_t nth_lane(lanes_t set, uint32_t n)
-{
-	while (n-- > 0)
-		set &= set - 1;
-	return lanes_first(set);
-}
-
 static struct offload_request request(
 	const struct worker *w, const struct burst *b, lanes_t i, enum offload_request_kind kind)
 {
@@ -38,6 +30,7 @@ static struct offload_request request(
 		.kind = (uint8_t)kind,
 		.family = (uint8_t)f,
 		.dir = b->flow[i] & 1,
+		.shift = w->offload_shift & 15,
 		.in_vport = b->in_vport[i],
 	};
 }
@@ -62,16 +55,22 @@ static void nominate(struct worker *w, const struct burst *b, lanes_t i)
  * mean, so that no pattern of bursts hides a flow. */
 void offload_sample(struct worker *w, const struct burst *b, lanes_t hits)
 {
-	uint32_t n = lanes_count(hits);
+	int32_t n = (int32_t)lanes_count(hits), at = 0;
 
-	while (w->offload_credit < (int32_t)n) {
-		nominate(w, b, nth_lane(hits, (uint32_t)w->offload_credit));
+	while (w->offload_credit < n) {
+		for (; at < w->offload_credit; at++)
+			hits &= hits - 1;
+		nominate(w, b, lanes_first(hits));
 		w->random ^= w->random << 13;
 		w->random ^= w->random >> 17;
 		w->random ^= w->random << 5;
-		w->offload_credit += 1 + (int32_t)(w->random % (2 * OFFLOAD_SAMPLE - 1));
+		w->offload_shift =
+			atomic_load_explicit(&w->dp->offload_shift, memory_order_relaxed);
+		/* 1 to 2^(shift + 1) - 1. */
+		w->offload_credit +=
+			1 + (int32_t)((uint64_t)w->random * ((2u << w->offload_shift) - 1) >> 32);
 	}
-	w->offload_credit -= (int32_t)n;
+	w->offload_credit -= n;
 }
 
 /* The entry's cold line is read for these packets alone. */

@@ -37,7 +37,7 @@ void hold_retry(struct worker *w);
 void hold_drop_all(struct worker *w);
 
 /* To the offload thread, from the flow stage, when there is one (w->offload): what hits went by,
- * one in OFFLOAD_SAMPLE; the end of a flow that hardware carries. */
+ * one in 2^dataplane.offload_shift; the end of a flow that hardware carries. */
 void offload_sample(struct worker *w, const struct burst *b, lanes_t hits);
 void offload_ending(struct worker *w, const struct burst *b, lanes_t lane);
 

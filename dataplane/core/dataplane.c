@@ -61,6 +61,7 @@ int dataplane_init(struct dataplane *dp, struct flow_table *flows)
 	atomic_init(&dp->services, &no_services);
 	atomic_init(&dp->routes, &no_routes);
 	atomic_init(&dp->tunables, &default_tunables);
+	atomic_init(&dp->offload_shift, OFFLOAD_SHIFT_MAX);
 	dp->flows = flows;
 	return 0;
 }
@@ -84,6 +85,7 @@ int worker_init(struct worker *w, struct dataplane *dp, uint32_t id, const struc
 	w->dp = dp;
 	w->io = io;
 	w->random = UINT32_C(0x9e3779b9) * (id + 1);
+	w->offload_shift = OFFLOAD_SHIFT_MAX;
 	w->reject_tokens = REJECT_BURST;
 	w->admission.quiet = FLOW_QUIET_BURSTS;
 	if (getrandom(&salt, sizeof(salt), GRND_NONBLOCK) != sizeof(salt))

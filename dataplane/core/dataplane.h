@@ -111,6 +111,7 @@ struct dataplane {
 	struct flow_table *flows;
 	struct affinity_table *affinity; /* ClientIP session affinity */
 	struct grace grace;
+	_Atomic uint32_t offload_shift; /* see core/offload.h; the offload thread writes it */
 	uint32_t n_workers;
 	struct worker *workers[WORKERS_MAX];
 };
@@ -231,6 +232,7 @@ struct worker {
 	 */
 	struct spsc *offload;
 	int32_t offload_credit; /* packets until the next nomination */
+	uint32_t offload_shift; /* by which that distance was drawn */
 	uint32_t random;        /* xorshift state, never 0 */
 	struct admission admission;
 	uint32_t reject_tokens;

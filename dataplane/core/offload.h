@@ -73,10 +73,12 @@ enum offload_request_kind {
 };
 
 /* Requests that may wait. At one packet in 64, a worker of 16 million packets a second fills this
- * in 65 ms; the offload thread looks every 10. */
+ * in 65 ms; the offload thread looks every 10, every 2 while it asks for more. */
 #define OFFLOAD_REQUESTS_MAX 16384
-/* A worker nominates one packet in so many. */
-#define OFFLOAD_SAMPLE 64
+/* A worker nominates one packet in 2^shift: dataplane.offload_shift, which the offload thread
+ * lowers while hardware has places to fill and nominations fill them. */
+#define OFFLOAD_SHIFT_MIN 3
+#define OFFLOAD_SHIFT_MAX 6
 
 /* A worker asks with ids only: the flow is read again when its turn comes. */
 struct offload_request {
@@ -86,7 +88,8 @@ struct offload_request {
 	uint8_t ttl;         /* NOMINATE: as received */
 	uint8_t kind;        /* enum offload_request_kind */
 	uint8_t family;
-	uint8_t dir; /* enum lane_dir */
+	uint8_t dir : 4;   /* enum lane_dir */
+	uint8_t shift : 4; /* NOMINATE: it stands for 2^shift packets */
 	uint16_t in_vport;
 };
 

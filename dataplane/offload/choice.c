@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* See choice.h. The calendar has a list per 10 ms of a second: a flow is put where its second
- * ends, so that judging costs the same in every tick. Offload thread. */
+/* See choice.h. The queue is a list a class of counts and a word that says which have somebody, so
+ * that the best is found in a step. The calendar has a list per 10 ms of a second: a flow is put
+ * where its second ends, so that halving costs the same in every tick. Offload thread. */
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/offload.h"
 #include "offload/choice.h"
 
 #define TICK_US      10000
@@ -16,8 +18,8 @@
  * must not take a second that just began for one that is over. */
 #define CALENDAR    256
 #define BACKOFF_MAX 6 /* 64 s */
-/* Counts that the histogram of judged flows tells apart. */
-#define COUNTS 16
+/* Counts below have no meaning: a nomination stands for as many at least. */
+#define COUNT_MIN (1u << OFFLOAD_SHIFT_MIN)
 
 struct list {
 	uint32_t head, tail; /* id + 1 */
@@ -26,12 +28,10 @@ struct list {
 struct choice {
 	struct choice_config cfg;
 	struct nominee *at[IP_FAMILIES];
-	uint64_t tick;               /* the last one judged */
-	uint32_t room;               /* at the last tick */
+	uint64_t tick;               /* the last one that was looked at */
 	uint32_t calendar[CALENDAR]; /* id + 1 */
-	struct list waiting[CHOICE_CLASSES];
-	/* Flows judged in the last second or so, by count, times 256. */
-	uint64_t judged[COUNTS];
+	struct list class[CHOICE_CLASSES];
+	uint64_t some; /* classes that have somebody */
 	struct choice_stats stats;
 };
 
@@ -42,7 +42,6 @@ int choice_new(const struct choice_config *cfg, struct choice **out)
 	if (c == NULL)
 		return -ENOMEM;
 	c->cfg = *cfg;
-	c->room = UINT32_MAX;
 	for (int f = 0; f < IP_FAMILIES; f++) {
 		c->at[f] = calloc(cfg->flows[f] != 0 ? cfg->flows[f] : 1, sizeof(struct nominee));
 		if (c->at[f] == NULL) {
@@ -50,6 +49,7 @@ int choice_new(const struct choice_config *cfg, struct choice **out)
 			return -ENOMEM;
 		}
 	}
+	choice_configure(c, cfg->min_pps);
 	*out = c;
 	return 0;
 }
@@ -63,17 +63,19 @@ void choice_free(struct choice *c)
 	free(c);
 }
 
-void choice_configure(struct choice *c, uint32_t min_count, uint32_t elephant)
+void choice_configure(struct choice *c, uint32_t min_pps)
 {
-	c->cfg.min_count = min_count;
-	c->cfg.elephant = elephant;
+	c->cfg.min_pps = min_pps > COUNT_MIN ? min_pps : COUNT_MIN;
+}
+
+static struct nominee *at(const struct choice *c, uint32_t id)
+{
+	return &c->at[choice_family(id)][choice_entry(id)];
 }
 
 struct nominee *choice_at(struct choice *c, uint32_t id)
 {
-	enum ip_family f = choice_family(id);
-
-	return choice_entry(id) < c->cfg.flows[f] ? &c->at[f][choice_entry(id)] : NULL;
+	return choice_entry(id) < c->cfg.flows[choice_family(id)] ? at(c, id) : NULL;
 }
 
 const struct choice_stats *choice_stats(const struct choice *c)
@@ -91,193 +93,222 @@ static enum nominee_state state_of(const struct nominee *n)
 	return (enum nominee_state)atomic_load_explicit(&n->state, memory_order_relaxed);
 }
 
-/* --- candidates --------------------------------------------------------------------------------
+static bool queued(const struct nominee *n)
+{
+	return state_of(n) == NOMINEE_SEEN || state_of(n) == NOMINEE_WAITING;
+}
+
+/* --- the queue ---------------------------------------------------------------------------------
  */
 
-static unsigned class_of(uint32_t count)
+static uint8_t class_of(uint32_t count)
 {
 	unsigned log = 31 - (unsigned)__builtin_clz(count | 1);
 
-	return log < CHOICE_CLASSES ? log : CHOICE_CLASSES - 1;
+	return (uint8_t)(log < 2 ? count : 4 * (log - 1) + (count >> (log - 2) & 3));
 }
 
-void choice_offer(struct choice *c, uint32_t id, uint32_t count)
+static void enqueue(struct choice *c, uint32_t id, struct nominee *n)
 {
-	struct nominee *n = choice_at(c, id), *last;
 	struct list *l;
 
-	n->count = (uint16_t)(count < UINT16_MAX ? count : UINT16_MAX);
-	l = &c->waiting[class_of(n->count)];
-	n->next_waiting = 0;
-	set_state(n, NOMINEE_WAITING);
-	if (l->head == 0) {
+	n->class = class_of(n->count);
+	l = &c->class[n->class];
+	n->next = 0;
+	n->prev = l->tail;
+	if (l->tail != 0)
+		at(c, l->tail - 1)->next = id + 1;
+	else
 		l->head = id + 1;
-	} else {
-		last = choice_at(c, l->tail - 1);
-		last->next_waiting = id + 1;
-	}
 	l->tail = id + 1;
+	c->some |= UINT64_C(1) << n->class;
 	c->stats.waiting++;
-	c->stats.candidates++;
 }
 
-uint32_t choice_take(struct choice *c)
+static void dequeue(struct choice *c, struct nominee *n)
 {
-	for (unsigned k = CHOICE_CLASSES; k-- > 0;) {
-		struct list *l = &c->waiting[k];
-		uint32_t id = l->head - 1;
+	struct list *l = &c->class[n->class];
 
-		if (l->head == 0)
-			continue;
-		l->head = choice_at(c, id)->next_waiting;
-		c->stats.waiting--;
-		return id;
+	if (n->prev != 0)
+		at(c, n->prev - 1)->next = n->next;
+	else
+		l->head = n->next;
+	if (n->next != 0)
+		at(c, n->next - 1)->prev = n->prev;
+	else
+		l->tail = n->prev;
+	if (l->head == 0)
+		c->some &= ~(UINT64_C(1) << n->class);
+	c->stats.waiting--;
+}
+
+static void count(struct choice *c, uint32_t id, struct nominee *n, uint32_t packets)
+{
+	n->count = (uint16_t)(packets < UINT16_MAX ? packets : UINT16_MAX);
+	if (class_of(n->count) == n->class)
+		return;
+	dequeue(c, n);
+	enqueue(c, id, n);
+}
+
+uint32_t choice_best(struct choice *c, uint32_t patience_ms, uint64_t now_us)
+{
+	uint32_t now_ms = (uint32_t)(now_us / 1000);
+
+	for (uint64_t left = c->some; left != 0;) {
+		unsigned k = 63 - (unsigned)__builtin_clzll(left);
+		uint32_t id = c->class[k].head - 1;
+		const struct nominee *n = at(c, id);
+
+		if (n->count < c->cfg.min_pps)
+			return CHOICE_NONE;
+		if (state_of(n) == NOMINEE_WAITING || now_ms - n->since >= patience_ms)
+			return id;
+		left &= ~(UINT64_C(1) << k);
 	}
 	return CHOICE_NONE;
 }
 
-uint32_t choice_best(const struct choice *c)
+void choice_take(struct choice *c, uint32_t id)
 {
-	for (unsigned k = CHOICE_CLASSES; k-- > 0;)
-		if (c->waiting[k].head != 0) {
-			uint32_t id = c->waiting[k].head - 1;
+	struct nominee *n = at(c, id);
 
-			return c->at[choice_family(id)][choice_entry(id)].count;
-		}
-	return 0;
+	dequeue(c, n);
+	set_state(n, NOMINEE_IDLE);
+	c->stats.candidates++;
+}
+
+void choice_offer(struct choice *c, uint32_t id, uint32_t pps, uint64_t now_us)
+{
+	struct nominee *n = at(c, id);
+
+	n->count = (uint16_t)(pps < UINT16_MAX ? pps : UINT16_MAX);
+	n->since = (uint32_t)(now_us / 1000);
+	n->known = true;
+	set_state(n, NOMINEE_WAITING);
+	enqueue(c, id, n);
 }
 
 void choice_release(struct choice *c, uint32_t id)
 {
-	struct nominee *n = choice_at(c, id);
+	struct nominee *n = at(c, id);
 
+	if (queued(n))
+		dequeue(c, n);
 	n->count = 0;
 	n->backoff = 0;
+	n->known = false;
 	set_state(n, NOMINEE_IDLE);
 }
 
 void choice_refuse(struct choice *c, uint32_t id, uint64_t now_us)
 {
-	struct nominee *n = choice_at(c, id);
+	struct nominee *n = at(c, id);
+	uint8_t backoff = n->backoff;
 
-	n->not_before = (uint32_t)(now_us / 1000) + (1000u << n->backoff);
-	if (n->backoff < BACKOFF_MAX)
-		n->backoff++;
-	n->count = 0;
-	set_state(n, NOMINEE_IDLE);
+	choice_release(c, id);
+	n->not_before = (uint32_t)(now_us / 1000) + (1000u << backoff);
+	n->backoff = backoff < BACKOFF_MAX ? backoff + 1 : backoff;
 }
 
 /* --- counting ----------------------------------------------------------------------------------
  */
 
-static void start_second(struct choice *c, uint32_t id, struct nominee *n, uint64_t now_us)
+/* When its second ends, unless one that ended early still runs. */
+static void list_second(struct choice *c, uint32_t id, struct nominee *n, uint64_t tick)
 {
-	uint32_t *list = &c->calendar[(now_us / TICK_US + WINDOW_TICKS) % CALENDAR];
+	uint32_t *list = &c->calendar[(tick + WINDOW_TICKS) % CALENDAR];
 
-	n->count = 0;
-	set_state(n, NOMINEE_COUNTED);
-	/* Still listed from a second that ended early: it will be judged at that one's end. */
 	if (n->listed)
 		return;
 	n->listed = true;
-	n->next = *list;
+	n->next_second = *list;
 	*list = id + 1;
 }
 
-struct nominee *choice_nominate(struct choice *c, uint32_t id, uint32_t generation,
-	enum lane_dir dir, const struct offload_seen *seen, uint64_t now_us)
+/* Another flow has the entry. What hardware holds is ended where that is found. */
+static void begin_anew(struct choice *c, uint32_t id, struct nominee *n, uint32_t generation)
+{
+	choice_release(c, id);
+	n->generation = generation;
+	n->not_before = 0;
+	memset(n->seen, 0, sizeof(n->seen));
+}
+
+static bool backs_off(struct nominee *n, uint64_t now_us)
+{
+	if (n->not_before == 0)
+		return false;
+	if ((int32_t)((uint32_t)(now_us / 1000) - n->not_before) < 0)
+		return true;
+	n->not_before = 0;
+	return false;
+}
+
+void choice_nominate(struct choice *c, uint32_t id, uint32_t generation, enum lane_dir dir,
+	const struct offload_seen *seen, uint32_t packets, uint64_t now_us)
 {
 	struct nominee *n = choice_at(c, id);
 
 	c->stats.nominations++;
-	if (n == NULL)
-		return NULL;
-	if (n->generation != generation) {
-		/* Another flow has the entry. What hardware holds, and what waits for its turn, is
-		 * ended where it is found. */
-		if (state_of(n) >= NOMINEE_WAITING)
-			return n;
-		n->generation = generation;
-		n->not_before = 0;
-		n->backoff = 0;
-		n->count = 0;
-		memset(n->seen, 0, sizeof(n->seen));
-	}
-	if (state_of(n) == NOMINEE_RESIDENT)
-		return n;
+	if (n == NULL || state_of(n) == NOMINEE_RESIDENT)
+		return;
+	if (n->generation != generation)
+		begin_anew(c, id, n, generation);
 	n->seen[dir].vport = seen->vport;
 	n->seen[dir].ttl = seen->ttl;
 	if (seen->len > n->seen[dir].len)
 		n->seen[dir].len = seen->len;
-	if (state_of(n) == NOMINEE_WAITING)
-		return n;
-	if (n->not_before != 0) {
-		if ((int32_t)((uint32_t)(now_us / 1000) - n->not_before) < 0)
-			return n;
-		n->not_before = 0;
+	if (queued(n)) {
+		set_state(n, NOMINEE_WAITING);
+		count(c, id, n, n->count + packets);
+		return;
 	}
-	if (state_of(n) == NOMINEE_IDLE)
-		start_second(c, id, n, now_us);
-	if (n->count < UINT16_MAX)
-		n->count++;
-	/* Who has to be compared is counted to the end. */
-	if (n->count >= c->cfg.elephant && c->room > c->stats.waiting)
-		choice_offer(c, id, n->count);
-	return n;
+	if (backs_off(n, now_us))
+		return;
+	n->count = (uint16_t)packets;
+	n->since = (uint32_t)(now_us / 1000);
+	set_state(n, NOMINEE_SEEN);
+	enqueue(c, id, n);
+	list_second(c, id, n, now_us / TICK_US);
 }
 
-/* The least count with which there is room for all flows that have as many. */
-static uint32_t threshold(const struct choice *c, uint32_t room)
+/* Its second is over: what it had counts half from now on. */
+static void halve(struct choice *c, uint32_t id, bool room)
 {
-	uint64_t flows = 0;
-	uint32_t k;
+	struct nominee *n = at(c, id);
 
-	for (k = COUNTS - 1; k > c->cfg.min_count; k--) {
-		flows += c->judged[k] / 256;
-		if (flows > room)
-			return k + 1;
-	}
-	flows += c->judged[c->cfg.min_count] / 256;
-	return flows > room ? c->cfg.min_count + 1 : c->cfg.min_count;
-}
-
-static void judge(struct choice *c, uint32_t list, uint32_t least)
-{
-	while (list != 0) {
-		uint32_t id = list - 1;
-		struct nominee *n = choice_at(c, id);
-
-		list = n->next;
-		n->listed = false;
-		if (state_of(n) != NOMINEE_COUNTED)
-			continue;
-		c->stats.judged++;
-		c->judged[n->count < COUNTS ? n->count : COUNTS - 1] += 256;
-		if (n->count >= least) {
-			choice_offer(c, id, n->count);
-		} else {
+	n->listed = false;
+	if (!queued(n))
+		return;
+	c->stats.judged++;
+	/* What waits for nothing but its turn keeps the rate that hardware measured. */
+	if (!n->known || !room) {
+		if (n->count / 2 < c->cfg.min_pps) {
 			c->stats.too_slow++;
-			n->count = 0;
-			set_state(n, NOMINEE_IDLE);
+			choice_release(c, id);
+			return;
 		}
+		count(c, id, n, n->count / 2);
 	}
+	list_second(c, id, n, c->tick);
 }
 
-void choice_tick(struct choice *c, uint32_t room, uint64_t now_us)
+void choice_tick(struct choice *c, bool room, uint64_t now_us)
 {
 	uint64_t now = now_us / TICK_US;
 
-	c->room = room;
 	if (c->tick == 0 || now - c->tick > CALENDAR)
 		c->tick = c->tick == 0 ? now : now - CALENDAR;
 	while (c->tick < now) {
-		uint32_t *list = &c->calendar[++c->tick % CALENDAR];
-		uint32_t first = *list;
-		uint32_t left = room > c->stats.waiting ? room - c->stats.waiting : 0;
+		uint32_t *list = &c->calendar[++c->tick % CALENDAR], id = *list;
 
 		*list = 0;
-		judge(c, first, threshold(c, left));
-		for (uint32_t k = 0; k < COUNTS; k++)
-			c->judged[k] -= c->judged[k] / WINDOW_TICKS;
+		while (id != 0) {
+			uint32_t next = at(c, id - 1)->next_second;
+
+			halve(c, id - 1, room);
+			id = next;
+		}
 	}
 }

@@ -17,7 +17,13 @@
 
 #define REQUESTS_A_TURN 8192
 #define PASS_BATCH      64
-#define PASS_SLICE_US   2000
+#define SLICE_US        2000
+/* More nominations a tick than these are not asked for: a fifth of the thread's time. */
+#define ASKED_MAX 20000
+/* While hardware has so much room, workers are asked for more, if one in so many leads to a rule.
+ */
+#define ROOM_PART   64
+#define USEFUL_PART 64
 /* A sample is on its way for a tick or two; later it tells that the rule did not act. */
 #define IN_FLIGHT_US 1000000
 
@@ -36,8 +42,7 @@ void offload_config_default(struct offload_config *cfg)
 		.enabled = true,
 		.capacity = 65536,
 		.min_age_ms = 200,
-		.min_pps = 128,
-		.elephant_pps = 320,
+		.min_pps = 8,
 		.insert_share = 50,
 		.inserts_max = 8192,
 		.idle_demote_ms = 30000,
@@ -48,18 +53,10 @@ void offload_config_default(struct offload_config *cfg)
 /* --- life --------------------------------------------------------------------------------------
  */
 
-static uint32_t count_of(uint32_t pps)
-{
-	uint32_t count = (pps + OFFLOAD_SAMPLE - 1) / OFFLOAD_SAMPLE;
-
-	return count < 1 ? 1 : count > 15 ? 15 : count;
-}
-
 int engine_new(const struct offload_config *cfg, const struct offload_env *env,
 	struct offload_engine **out)
 {
-	struct choice_config cc = {
-		.min_count = count_of(cfg->min_pps), .elephant = count_of(cfg->elephant_pps)};
+	struct choice_config cc = {.min_pps = cfg->min_pps};
 	struct offload_engine *e = calloc(1, sizeof(*e));
 	int ret = -ENOMEM;
 
@@ -70,7 +67,9 @@ int engine_new(const struct offload_config *cfg, const struct offload_env *env,
 	e->env = *env;
 	e->flows = env->dp->flows;
 	e->cap.limit = e->cap.learned = cfg->capacity;
-	e->insert_ns = 2000;
+	/* The table is empty: from now on, unless that leads to nothing. */
+	e->answered = ASKED_MAX;
+	atomic_store_explicit(&env->dp->offload_shift, OFFLOAD_SHIFT_MIN, memory_order_relaxed);
 	for (int i = 0; i < OFFLOAD_PORTS_MAX; i++)
 		e->map.at[i].ethdev = e->map.at[i].domain = OFFLOAD_NO_PORT;
 	for (int i = 0; i < SPEEDS; i++)
@@ -101,7 +100,7 @@ void engine_configure(struct offload_engine *e, const struct offload_config *cfg
 	if (e->cfg.capacity > e->n_slots)
 		e->cfg.capacity = e->n_slots;
 	e->cap.limit = e->cap.learned = e->cfg.capacity;
-	choice_configure(e->choice, count_of(cfg->min_pps), count_of(cfg->elephant_pps));
+	choice_configure(e->choice, cfg->min_pps);
 	if (was && !cfg->enabled)
 		engine_revalidate(e, false);
 }
@@ -174,12 +173,11 @@ static void resident_seen(struct offload_engine *e, uint32_t slot, const struct 
 		r->suspect++;
 }
 
-static void serve(struct offload_engine *e, const struct offload_request *q)
+static void serve(struct offload_engine *e, const struct offload_request *q, uint64_t now_us)
 {
 	uint32_t id = choice_id((enum ip_family)(q->family & 1), q->entry);
 	uint32_t slot = life_find(e, id, q->generation);
 	struct offload_seen seen = {.vport = q->in_vport, .len = q->len, .ttl = q->ttl};
-	struct nominee *n;
 
 	e->stats.requests++;
 	switch (q->kind) {
@@ -204,10 +202,8 @@ static void serve(struct offload_engine *e, const struct offload_request *q)
 		}
 		if (!e->cfg.enabled || e->env.provider == NULL)
 			return;
-		n = choice_nominate(
-			e->choice, id, q->generation, q->dir & 1, &seen, engine_now_us(e));
-		/* An entry whose former flow is still leaving hardware: not now. */
-		(void)n;
+		choice_nominate(
+			e->choice, id, q->generation, q->dir & 1, &seen, 1u << q->shift, now_us);
 		return;
 	default:
 		return;
@@ -216,6 +212,7 @@ static void serve(struct offload_engine *e, const struct offload_request *q)
 
 static bool drain_rings(struct offload_engine *e)
 {
+	uint64_t now = engine_now_us(e);
 	struct offload_request q;
 	bool more = false;
 
@@ -223,7 +220,7 @@ static bool drain_rings(struct offload_engine *e)
 		int left = REQUESTS_A_TURN;
 
 		while (e->ring[w] != NULL && left > 0 && spsc_get(e->ring[w], &q)) {
-			serve(e, &q);
+			serve(e, &q, now);
 			left--;
 		}
 		more |= left == 0;
@@ -266,6 +263,7 @@ static void pass_begin(struct offload_engine *e)
 		e->pass_runs = true;
 		e->pass_at = 0;
 		e->pass_start_us = engine_now_us(e);
+		e->pass_deadline_us = e->pass_start_us + (uint64_t)e->cfg.revoke_deadline_ms * 1000;
 	}
 	pthread_mutex_unlock(&e->lock);
 }
@@ -350,8 +348,7 @@ static void pass_end(struct offload_engine *e)
 /* True while there is more to do at once. */
 static bool pass_turn(struct offload_engine *e)
 {
-	uint64_t until = engine_now_us(e) + PASS_SLICE_US;
-	uint64_t deadline = e->pass_start_us + (uint64_t)e->cfg.revoke_deadline_ms * 1000;
+	uint64_t until = engine_now_us(e) + SLICE_US;
 
 	while (e->pass_at < e->high) {
 		uint32_t slots[PASS_BATCH];
@@ -361,10 +358,10 @@ static bool pass_turn(struct offload_engine *e)
 		for (uint32_t i = 0; i < n; i++) {
 			uint64_t now = engine_now_us(e);
 
-			if (now > deadline) {
+			if (now > e->pass_deadline_us) {
 				pass_overdue(e);
-				e->pass_start_us = now;
-				deadline = now + (uint64_t)e->cfg.revoke_deadline_ms * 1000;
+				e->pass_deadline_us =
+					now + (uint64_t)e->cfg.revoke_deadline_ms * 1000;
 			}
 			if (e->at[slots[i]].state != RESIDENT_IN)
 				continue;
@@ -434,27 +431,59 @@ static void publish_stats(struct offload_engine *e)
 	pthread_mutex_unlock(&e->lock);
 }
 
+/* How closely workers look: more so while there are places that nominations fill. */
+static void sample(struct offload_engine *e)
+{
+	uint32_t shift = atomic_load_explicit(&e->env.dp->offload_shift, memory_order_relaxed);
+	uint32_t now = shift, room = e->cap.learned / ROOM_PART + 2;
+	uint64_t asked = choice_stats(e->choice)->nominations, answered = e->stats.inserted;
+
+	e->asked += ((double)(asked - e->asked_before) - e->asked) / 4;
+	e->answered += ((double)(answered - e->answered_before) - e->answered) / 4;
+	e->asked_before = asked;
+	e->answered_before = answered;
+	if (e->cap.used + room > e->cap.learned || e->asked > ASKED_MAX ||
+		e->answered * USEFUL_PART < e->asked) {
+		if (now < OFFLOAD_SHIFT_MAX)
+			now++;
+	} else if (now > OFFLOAD_SHIFT_MIN && e->asked < ASKED_MAX / 2.0) {
+		now--;
+	}
+	if (now != shift)
+		atomic_store_explicit(&e->env.dp->offload_shift, now, memory_order_relaxed);
+}
+
 static void tick(struct offload_engine *e, uint64_t now)
 {
-	uint64_t share_ns = (uint64_t)ENGINE_TICK_US * 10 * e->cfg.insert_share;
-	uint64_t inserts = share_ns / (e->insert_ns != 0 ? e->insert_ns : 1);
-	uint32_t room = e->cap.learned > e->cap.used ? e->cap.learned - e->cap.used : 0;
-
-	/* In flows: of two rules, or as many as those have that are there. */
-	room = e->n_in != 0 && e->cap.used != 0 ? (uint32_t)((uint64_t)room * e->n_in / e->cap.used)
-						: room / 2;
+	bool full = e->cap.used + 2 > e->cap.learned;
 
 	e->tick_us = now;
-	e->insert_left = inserts < 1           ? 1
-		: inserts < e->cfg.inserts_max ? (uint32_t)inserts
-					       : e->cfg.inserts_max;
-	choice_tick(e->choice, room, now);
+	e->insert_left = e->cfg.inserts_max;
+	atomic_store_explicit(&e->full, full, memory_order_relaxed);
+	sample(e);
+	choice_tick(e->choice, !full, now);
 	publish_stats(e);
+}
+
+/* Inserts have their share of the time and polls the rest, while both have something to do. True:
+ * they have. */
+static bool insert_and_poll(struct offload_engine *e)
+{
+	uint64_t start = engine_now_us(e), took, until = start + SLICE_US;
+	bool more = false;
+
+	if (e->cfg.enabled)
+		more = life_admit(e, start + SLICE_US * e->cfg.insert_share / 100);
+	if (more) {
+		took = engine_now_us(e) - start;
+		until = start + took + took * (100 - e->cfg.insert_share) / e->cfg.insert_share;
+	}
+	return poll_due(e, until) || more;
 }
 
 uint32_t engine_turn(struct offload_engine *e)
 {
-	uint64_t now = engine_now_us(e), end;
+	uint64_t now = engine_now_us(e), end, wait = ENGINE_TICK_US;
 	bool more;
 
 	drain_held(e);
@@ -465,15 +494,18 @@ uint32_t engine_turn(struct offload_engine *e)
 	more |= drain_rings(e);
 	if (now - e->tick_us >= ENGINE_TICK_US)
 		tick(e, now);
-	if (!more && e->env.provider != NULL) {
-		if (e->cfg.enabled)
-			life_admit(e);
-		poll_due(e, e->tick_us + ENGINE_TICK_US);
-	}
+	if (!more && e->env.provider != NULL)
+		more = insert_and_poll(e);
 	end = engine_now_us(e);
 	if (more || end - e->tick_us >= ENGINE_TICK_US)
 		return 0;
-	return (uint32_t)(e->tick_us + ENGINE_TICK_US - end);
+	wait = e->tick_us + ENGINE_TICK_US - end;
+	/* Rings fill faster while workers look closely. */
+	if (atomic_load_explicit(&e->env.dp->offload_shift, memory_order_relaxed) <
+			OFFLOAD_SHIFT_MAX &&
+		wait > SLICE_US)
+		wait = SLICE_US;
+	return (uint32_t)wait;
 }
 
 bool engine_stop(struct offload_engine *e)

@@ -106,7 +106,7 @@ struct capacity {
 	uint32_t learned; /* what the device seems to take */
 	uint32_t used;    /* rules it has, those being removed too */
 	uint64_t raised_us;
-	double swaps; /* that may be made now */
+	double swaps; /* rules that may make room now */
 	uint64_t swaps_us;
 };
 
@@ -126,13 +126,16 @@ struct offload_engine {
 	struct link wheel[ENGINE_WHEEL];
 	uint64_t wheel_tick;
 	struct capacity cap;
-	uint64_t insert_ns;   /* moving average */
 	uint64_t tick_us;     /* when the last tick began */
-	uint32_t insert_left; /* of this tick's budget */
+	uint32_t insert_left; /* that this tick may still make */
+	_Atomic bool full;    /* at the last tick: no place is free */
+	/* What the last ticks saw, each counted less than the one before. */
+	double asked, answered; /* nominations; rules made */
+	uint64_t asked_before, answered_before;
 
 	/* The pass that derives every rule again. */
 	uint64_t pass_wanted, pass_taken, pass_done; /* tickets */
-	uint64_t pass_start_us;
+	uint64_t pass_start_us, pass_deadline_us;
 	uint32_t pass_at;
 	uint32_t hops; /* next hops' generation that the last pass saw */
 	bool pass_runs, pass_flush;
@@ -143,8 +146,9 @@ struct offload_engine {
 
 /* --- life.c ----------------------------------------------------------------------------------- */
 
-/* Takes the next candidates while room and budget last. */
-void life_admit(struct offload_engine *e);
+/* Takes the next candidates while room and budget last, until the clock says until_us. True: more
+ * could come at once. */
+bool life_admit(struct offload_engine *e, uint64_t until_us);
 /* Both rules out; false while the device does not confirm (it is tried again). */
 bool life_revoke(struct offload_engine *e, uint32_t slot, enum offload_reason why, bool requeue);
 /* The rule that is missing of a flow whose other direction is in, once it is seen. */
@@ -162,8 +166,8 @@ void life_fini(struct offload_engine *e);
 
 void poll_add(struct offload_engine *e, uint32_t slot, uint64_t in_us);
 void poll_remove(struct offload_engine *e, uint32_t slot);
-/* Asks for the counters that are due, until the clock says until_us. */
-void poll_due(struct offload_engine *e, uint64_t until_us);
+/* Asks for the counters that are due, until the clock says until_us. True: more are due. */
+bool poll_due(struct offload_engine *e, uint64_t until_us);
 /* One leg's counters into the flow's; 0 or the device's error. */
 int poll_leg(struct offload_engine *e, struct resident *r, enum lane_dir dir, uint64_t *delta);
 void speed_add(struct offload_engine *e, uint32_t slot);

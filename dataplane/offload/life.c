@@ -18,8 +18,9 @@
 #define REMOVE_TRIES 3
 #define RETRY_US     1000000
 #define SLOW_CALL_US 1000000
-#define SWAPS_SHARE  100 /* one place in so many may change its flow a second */
-#define SWAPS_MIN    64
+/* One place in so many may change its flow a second: with what the bucket holds, a hundredth. */
+#define SWAPS_SHARE 102
+#define SWAPS_MIN   64
 
 /* --- slots -------------------------------------------------------------------------------------
  */
@@ -87,16 +88,9 @@ static void count_us(uint64_t *histogram, uint64_t us)
 	histogram[k < OFFLOAD_HISTOGRAM ? k : OFFLOAD_HISTOGRAM - 1]++;
 }
 
-/* A call that took long shrinks the budget at once and is forgotten slowly. */
 static void note_latency(struct offload_engine *e, struct engine_port *p, uint64_t us)
 {
-	uint64_t ns = us * 1000;
-
 	count_us(e->stats.insert_us, us);
-	if (ns > 8 * e->insert_ns && us > 50000)
-		e->insert_ns = ns;
-	else
-		e->insert_ns += (uint64_t)(((int64_t)ns - (int64_t)e->insert_ns) / 16);
 	if (us > SLOW_CALL_US)
 		ports_failed(e, p);
 }
@@ -214,7 +208,7 @@ static bool leg_remove(struct offload_engine *e, struct resident *r, enum lane_d
 static void resident_out(struct offload_engine *e, uint32_t slot)
 {
 	struct resident *r = &e->at[slot];
-	uint32_t id = id_of(r), count = r->pps / OFFLOAD_SAMPLE;
+	uint32_t id = id_of(r);
 
 	poll_remove(e, slot);
 	if (r->state == RESIDENT_IN) {
@@ -228,7 +222,7 @@ static void resident_out(struct offload_engine *e, uint32_t slot)
 			choice_at(e->choice, id)->seen[d] = r->leg[d].seen;
 	choice_release(e->choice, id);
 	if (r->requeue)
-		choice_offer(e->choice, id, count);
+		choice_offer(e->choice, id, r->pps, engine_now_us(e));
 	slot_give(e, slot);
 }
 
@@ -324,6 +318,17 @@ static void note_reason(
 			(enum lane_dir)d, engine_word(e, OFFLOAD_SOFTWARE, why));
 }
 
+/* The same, of one that is looked at again and again. */
+static void note_once(
+	struct offload_engine *e, uint32_t id, uint32_t generation, enum offload_reason why)
+{
+	const struct flow_cold *c = &flow_cold_array(e->flows, choice_family(id))[choice_entry(id)];
+	uint32_t word = atomic_load_explicit(&c->offload[DIR_FORWARD], memory_order_relaxed);
+
+	if (offload_word_reason(word) != why)
+		note_reason(e, id, generation, why);
+}
+
 /* A candidate that cannot come now. */
 static void turn_away(struct offload_engine *e, uint32_t id, uint32_t generation, int why)
 {
@@ -358,11 +363,12 @@ static uint32_t resident_new(struct offload_engine *e, uint32_t id, const struct
 	r->state = RESIDENT_IN;
 	r->suspect = 0;
 	r->requeue = false;
-	r->pps = (uint32_t)n->count * OFFLOAD_SAMPLE;
+	r->pps = n->count;
 	r->since_us = r->hit_us = engine_now_us(e);
 	e->n_in++;
 	speed_add(e, slot);
-	poll_add(e, slot, ENGINE_FIRST_POLL_US);
+	/* Of one that comes back the rate is known. */
+	poll_add(e, slot, n->known ? ENGINE_POLL_US : ENGINE_FIRST_POLL_US);
 	return slot;
 }
 
@@ -445,25 +451,27 @@ void life_complete(
 /* --- admission ---------------------------------------------------------------------------------
  */
 
-/* A place for a candidate of that count: the slowest resident's, if the candidate is twice as
- * fast. */
-static bool swap_for(struct offload_engine *e, uint32_t count)
+/* A place for a candidate: the slowest resident's, if the candidate is twice as fast. What it
+ * counts is of up to two seconds, and one nomination is luck. */
+static bool swap_for(struct offload_engine *e, const struct nominee *n)
 {
 	uint64_t now = engine_now_us(e);
-	double most = e->cap.learned / 2 / SWAPS_SHARE, elapsed = (double)(now - e->cap.swaps_us);
+	double most = (double)e->cap.learned / SWAPS_SHARE;
 	uint32_t slot;
 
 	if (most < SWAPS_MIN)
 		most = SWAPS_MIN;
-	e->cap.swaps += elapsed * most / 1e6;
-	if (e->cap.swaps > most)
-		e->cap.swaps = most;
+	e->cap.swaps += (double)(now - e->cap.swaps_us) * most / 1e6;
+	if (e->cap.swaps > most / 64)
+		e->cap.swaps = most / 64;
 	e->cap.swaps_us = now;
 	slot = speed_slowest(e, now);
 	if (e->cap.swaps < 1 || slot == SLOT_NONE ||
-		count * OFFLOAD_SAMPLE <= 2 * (uint64_t)e->at[slot].pps)
+		atomic_load_explicit(&n->state, memory_order_relaxed) != NOMINEE_WAITING ||
+		n->count <= 4 * (uint64_t)e->at[slot].pps)
 		return false;
-	e->cap.swaps -= 1;
+	for (int d = 0; d < 2; d++)
+		e->cap.swaps -= e->at[slot].leg[d].handle != NULL;
 	e->stats.evicted++;
 	return life_revoke(e, slot, OFFLOAD_TableFull, false);
 }
@@ -481,24 +489,35 @@ static void capacity_raise(struct offload_engine *e)
 		e->cap.limit - e->cap.learned > more ? e->cap.learned + more : e->cap.limit;
 }
 
-void life_admit(struct offload_engine *e)
+/* One packet in eight or 64 does not tell an elephant from a mouse, and a mouse with a place keeps
+ * it: who was seen once waits for who is seen twice, up to a second for the last places. */
+static uint32_t patience_ms(const struct offload_engine *e)
+{
+	uint64_t part = ((uint64_t)e->cap.used << 10) / (e->cap.learned + 1);
+
+	return (uint32_t)(part * part * part * 1000 >> 30);
+}
+
+bool life_admit(struct offload_engine *e, uint64_t until_us)
 {
 	capacity_raise(e);
 	while (e->insert_left > 0) {
-		uint32_t count = choice_best(e->choice);
+		uint64_t now = engine_now_us(e);
+		uint32_t id = choice_best(e->choice, patience_ms(e), now);
+		const struct nominee *n;
 
-		if (count == 0)
-			return;
-		if (e->cap.used + 2 > e->cap.learned && !swap_for(e, count)) {
+		if (id == CHOICE_NONE)
+			return false;
+		if (now >= until_us)
+			return true;
+		n = choice_at(e->choice, id);
+		if (e->cap.used + 2 > e->cap.learned && !swap_for(e, n)) {
 			/* Others are no faster. */
-			for (int n = 0; n < 64 && choice_best(e->choice) != 0; n++) {
-				uint32_t id = choice_take(e->choice);
-
-				turn_away(e, id, choice_at(e->choice, id)->generation,
-					OFFLOAD_TableFull);
-			}
-			return;
+			note_once(e, id, n->generation, OFFLOAD_TableFull);
+			return false;
 		}
-		admit_one(e, choice_take(e->choice));
+		choice_take(e->choice, id);
+		admit_one(e, id);
 	}
+	return false;
 }

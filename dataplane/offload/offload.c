@@ -309,7 +309,9 @@ void offload_flow_read(struct offload *o, enum ip_family f, uint32_t entry, uint
 			leg->reason = plain_reason(o, view, now_ms);
 		if (leg->state == OFFLOAD_SOFTWARE && state == NOMINEE_WAITING) {
 			leg->state = OFFLOAD_QUEUED;
-			leg->reason = OFFLOAD_Budget;
+			leg->reason = atomic_load_explicit(&o->e->full, memory_order_relaxed)
+				? OFFLOAD_TableFull
+				: OFFLOAD_Budget;
 		}
 	}
 	if (state == NOMINEE_RESIDENT)

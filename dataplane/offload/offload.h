@@ -26,8 +26,7 @@ struct offload_config {
 	uint32_t capacity;           /* rules in all; a flow takes two */
 	uint32_t min_age_ms;         /* younger flows stay in software */
 	uint32_t min_pps;            /* slower ones too */
-	uint32_t elephant_pps;       /* faster ones need not wait for a second of counting */
-	uint32_t insert_share;       /* of the thread's time, percent */
+	uint32_t insert_share;       /* of the thread's time while counters are due, percent */
 	uint32_t inserts_max;        /* a tick of 10 ms */
 	uint32_t idle_demote_ms;     /* without a hit: the place is given up */
 	uint32_t revoke_deadline_ms; /* later, the port's rules are flushed */

@@ -248,7 +248,7 @@ static void poll_one(struct offload_engine *e, uint32_t slot)
 	poll_add(e, slot, interval_us(e, m));
 }
 
-void poll_due(struct offload_engine *e, uint64_t until_us)
+bool poll_due(struct offload_engine *e, uint64_t until_us)
 {
 	uint64_t now = engine_now_us(e), tick = now / WHEEL_US;
 
@@ -261,10 +261,11 @@ void poll_due(struct offload_engine *e, uint64_t until_us)
 			poll_one(e, place->next);
 			if (engine_now_us(e) >= until_us) {
 				e->stats.poll_lag_us = (tick - e->wheel_tick) * WHEEL_US;
-				return;
+				return place->next != SLOT_NONE || e->wheel_tick < tick;
 			}
 		}
 		e->wheel_tick++;
 	}
 	e->stats.poll_lag_us = 0;
+	return false;
 }

@@ -231,7 +231,8 @@ void lab_request(struct lab *lab, enum offload_request_kind kind, enum ip_family
 		.ttl = ttl,
 		.kind = (uint8_t)kind,
 		.family = (uint8_t)f,
-		.dir = (uint8_t)dir,
+		.dir = (uint8_t)dir & 1,
+		.shift = atomic_load(&lab->dp.offload_shift) & 15,
 		.in_vport = dir == DIR_FORWARD ? 1 : 2,
 	};
 

@@ -81,22 +81,34 @@ static void idle_time_is_kept_by_hits(void)
 	end();
 }
 
+/* Nominations stand for 64 packets, or for 8, whatever the engine would ask for. */
+static void look_closely(bool closely)
+{
+	uint32_t shift = closely ? OFFLOAD_SHIFT_MIN : OFFLOAD_SHIFT_MAX;
+
+	for (int i = 0; i < 8; i++) {
+		lab_run_ms(&lab, 100);
+		atomic_store(&lab.dp.offload_shift, shift);
+	}
+}
+
 static void slow_flows_stay(void)
 {
+	struct lab_config cfg;
 	uint32_t e;
 
-	begin();
+	lab_config_default(&cfg);
+	cfg.offload.min_pps = 128;
+	REQUIRE_EQ(lab_init(&lab, &cfg), 0);
+	look_closely(false);
 	e = lab_flow(&lab, IP_V4, IP_PROTO_UDP, 1);
 	lab_nominate(&lab, IP_V4, e, DIR_FORWARD, 1);
 	lab_run_ms(&lab, 2000);
 	CHECK(!lab_in_hardware(&lab, IP_V4, e));
 	CHECK_EQ(lab.e->stats.too_slow, 1);
-	/* Two in a second are enough where there is room, but the second must be over. */
 	lab_nominate(&lab, IP_V4, e, DIR_FORWARD, 1);
 	lab_nominate(&lab, IP_V4, e, DIR_REPLY, 1);
-	lab_run_ms(&lab, 500);
-	CHECK(!lab_in_hardware(&lab, IP_V4, e));
-	lab_run_ms(&lab, 1000);
+	lab_run_ms(&lab, 20);
 	CHECK(lab_in_hardware(&lab, IP_V4, e));
 	/* No hit for half a minute: the place is given up, the flow lives. */
 	lab_run_ms(&lab, 60000);
@@ -104,6 +116,69 @@ static void slow_flows_stay(void)
 	CHECK_EQ(lab.e->stats.demoted, 1);
 	CHECK_EQ(reason(IP_V4, e, DIR_FORWARD), OFFLOAD_TooSlow);
 	CHECK_EQ(flow_stats(lab.flows, IP_V4, 0)->used, 1);
+	end();
+}
+
+/* While the table is empty everything comes that was nominated; of the last places a flow that was
+ * seen twice takes one before a flow that was seen once. */
+static void last_places_are_for_flows_seen_again(void)
+{
+	struct lab_config cfg;
+	uint32_t once, twice;
+
+	lab_config_default(&cfg);
+	cfg.capacity = 100;
+	REQUIRE_EQ(lab_init(&lab, &cfg), 0);
+	for (uint32_t n = 0; n < 90; n++)
+		lab_nominate(&lab, IP_V4, lab_flow(&lab, IP_V4, IP_PROTO_UDP, n), DIR_FORWARD, 1);
+	lab_run_ms(&lab, 800);
+	CHECK_EQ(lab.e->cap.used, 90);
+	once = lab_flow(&lab, IP_V4, IP_PROTO_UDP, 100);
+	twice = lab_flow(&lab, IP_V4, IP_PROTO_UDP, 101);
+	lab_nominate(&lab, IP_V4, once, DIR_FORWARD, 1);
+	lab_nominate(&lab, IP_V4, twice, DIR_FORWARD, 2);
+	lab_run_ms(&lab, 500);
+	CHECK(lab_packet(&lab, IP_V4, twice, DIR_FORWARD, 0, 1));
+	CHECK(!lab_packet(&lab, IP_V4, once, DIR_FORWARD, 0, 1));
+	lab_run_ms(&lab, 400);
+	CHECK(lab_packet(&lab, IP_V4, once, DIR_FORWARD, 0, 1));
+	end();
+}
+
+/* Workers look closely while there is room that nominations fill, and no more when there is none,
+ * or when nothing comes of it. */
+static void workers_look_closely_while_it_pays(void)
+{
+	struct lab_config cfg;
+	uint32_t e;
+
+	lab_config_default(&cfg);
+	cfg.capacity = 100;
+	REQUIRE_EQ(lab_init(&lab, &cfg), 0);
+	CHECK_EQ(atomic_load(&lab.dp.offload_shift), OFFLOAD_SHIFT_MIN);
+	/* Nothing comes of flows that are no flows of ports of the NIC. */
+	lab.vport[2].port = 9;
+	for (uint32_t n = 0; n < 40; n++) {
+		e = lab_flow(&lab, IP_V4, IP_PROTO_UDP, n);
+		lab_nominate(&lab, IP_V4, e, DIR_FORWARD, 100);
+		lab_run_ms(&lab, 20);
+	}
+	CHECK_EQ(atomic_load(&lab.dp.offload_shift), OFFLOAD_SHIFT_MAX);
+	lab.vport[2].port = 1;
+	for (uint32_t n = 40; n < 80; n++) {
+		e = lab_flow(&lab, IP_V4, IP_PROTO_UDP, n);
+		lab_nominate(&lab, IP_V4, e, DIR_FORWARD, 2);
+		lab_run_ms(&lab, 10);
+	}
+	CHECK_EQ(lab.e->n_in, 40);
+	CHECK_EQ(atomic_load(&lab.dp.offload_shift), OFFLOAD_SHIFT_MIN);
+	for (uint32_t n = 80; n < 160; n++) {
+		e = lab_flow(&lab, IP_V4, IP_PROTO_UDP, n);
+		lab_nominate(&lab, IP_V4, e, DIR_FORWARD, 2);
+		lab_run_ms(&lab, 10);
+	}
+	CHECK_EQ(lab.e->cap.used, 99);
+	CHECK_EQ(atomic_load(&lab.dp.offload_shift), OFFLOAD_SHIFT_MAX);
 	end();
 }
 
@@ -485,8 +560,9 @@ static void port_leaves(void)
 }
 
 TEST_SUITE("offload engine", CASE(elephants_come_to_hardware), CASE(idle_time_is_kept_by_hits),
-	CASE(slow_flows_stay), CASE(what_may_not_come), CASE(ends_take_the_rules_out),
-	CASE(configuration_takes_rules_out), CASE(ttl_is_matched),
+	CASE(slow_flows_stay), CASE(last_places_are_for_flows_seen_again),
+	CASE(workers_look_closely_while_it_pays), CASE(what_may_not_come),
+	CASE(ends_take_the_rules_out), CASE(configuration_takes_rules_out), CASE(ttl_is_matched),
 	CASE(silent_rules_are_quarantined), CASE(full_device), CASE(faster_flows_take_places),
 	CASE(breaker_opens_and_closes), CASE(breaker_waits_for_a_call),
 	CASE(port_that_cannot_be_flushed), CASE(revocation_escalates), CASE(port_leaves))
