@@ -3,7 +3,7 @@
 
 /* The daemon's worker loop on DPDK ports: its floor, its latency, its idling.
  *
- *	bench_rim floor FILE FILE [--seconds S]
+ *	bench_rim floor FILE FILE [--seconds S] [--no-huge]
  *	bench_rim latency [--load PERCENT] [--seconds S]
  *	bench_rim idle
  *
@@ -47,7 +47,7 @@
 static struct rim *rim;
 static double seconds = 2;
 static uint32_t load_percent = 50;
-static bool quit_loud;
+static bool quit_loud, ordinary_memory;
 
 static _Noreturn void die(const char *what, const char *why)
 {
@@ -95,6 +95,8 @@ static void start(void (*run)(struct worker *w, struct burst *b), void (*tick)(s
 	cfg.tick = tick;
 	cfg.log = no_log;
 	cfg.buffers = 32768;
+	if (ordinary_memory)
+		cfg.hugepages = RIM_HUGEPAGES_OFF;
 	cfg.cpu[0] = (int16_t)(sysconf(_SC_NPROCESSORS_ONLN) - 1);
 	if (rim_start(&cfg, &rim, &err) < 0)
 		die("start", err.text);
@@ -600,6 +602,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"seconds", required_argument, NULL, 's'},
 		{"load", required_argument, NULL, 'l'},
+		{"no-huge", no_argument, NULL, 'n'},
 		{0},
 	};
 	int opt;
@@ -609,6 +612,8 @@ int main(int argc, char **argv)
 			seconds = strtod(optarg, NULL);
 		else if (opt == 'l')
 			load_percent = (uint32_t)strtoul(optarg, NULL, 0);
+		else if (opt == 'n')
+			ordinary_memory = true;
 		else
 			return 2;
 	}
