@@ -305,6 +305,85 @@ static void a_full_port_drops_and_counts(void)
 	wire_close(&wire);
 }
 
+/* Enqueued at once, so that the worker meets full bursts. tag(n): of the n-th frame. */
+static void wire_send_many(struct wire *wire, uint32_t n, uint16_t (*tag)(uint32_t n))
+{
+	struct rte_mbuf *m[256];
+
+	REQUIRE(n <= 256 && rte_pktmbuf_alloc_bulk(wire_pool, m, n) == 0);
+	for (uint32_t i = 0; i < n; i++) {
+		m[i]->data_len = m[i]->pkt_len = 64;
+		lab_frame(rte_pktmbuf_mtod(m[i], uint8_t *), tag(i), LAB_ETHERTYPE, i);
+	}
+	CHECK_EQ(rte_ring_enqueue_bulk(wire->in[0], (void **)m, n, NULL), n);
+}
+
+static uint16_t tag_none(uint32_t n)
+{
+	return 0;
+}
+
+/* Of three: untagged, a vport's, nobody's. */
+static uint16_t tag_mixed(uint32_t n)
+{
+	return n % 3 == 0 ? 0 : n % 3 == 1 ? 102 : 999;
+}
+
+static uint64_t vport_drops(uint16_t vport)
+{
+	uint64_t n = 0;
+
+	for (uint32_t w = 0; w < LAB_WORKERS; w++)
+		n += ((const volatile struct worker *)rim_dataplane(lab_rim)->workers[w])
+			     ->counters.vport[vport]
+			     .drops;
+	return n;
+}
+
+/* Full bursts: of one vport, which are sent as they lie, and of two, with holes of dropped frames
+ * between. */
+static void full_bursts_leave_where_they_should(void)
+{
+	uint64_t drops = vport_drops(3), sum[2] = {0};
+	struct lab_totals before = lab_totals(), now;
+	struct wire in, out[2];
+	uint32_t got[2] = {0};
+
+	wire_open(&in, "bursts", 1, 64);
+	wire_open(&out[0], "first", 1, 128);
+	wire_open(&out[1], "second", 1, 128);
+	lab_vport(1, in.port, 0);
+	lab_vport(2, in.port, 102);
+	lab_vport(3, out[0].port, 0);
+	lab_vport(4, out[1].port, 0);
+	atomic_store(&lab_out[1], 3);
+	atomic_store(&lab_out[2], 4);
+	wire_send_many(&in, 192, tag_mixed);
+	WAIT_FOR((got[0] += wire_receive(&out[0], &sum[0])) == 64 &&
+		(got[1] += wire_receive(&out[1], &sum[1])) == 64);
+	CHECK_EQ(sum[0], 3 * (63 * 64 / 2));
+	CHECK_EQ(sum[1], 3 * (63 * 64 / 2) + 64);
+	CHECK_EQ(lab_totals().by_reason[DROP_VlanUnknown] - before.by_reason[DROP_VlanUnknown], 64);
+	/* All to one port, whose ring holds 127. */
+	before = lab_totals();
+	wire_send_many(&in, 192, tag_none);
+	WAIT_FOR(lab_totals().received - before.received == 192 && lab_balanced());
+	now = lab_totals();
+	CHECK_EQ(now.sent - before.sent, 127);
+	CHECK_EQ(now.by_reason[DROP_TxQueueFull] - before.by_reason[DROP_TxQueueFull], 65);
+	CHECK_EQ(vport_drops(3) - drops, 65);
+	CHECK_EQ(wire_receive(&out[0], &sum[0]), 127);
+	CHECK_EQ(sum[0], 3 * (63 * 64 / 2) + 126 * 127 / 2);
+	CHECK_EQ(rte_mempool_in_use_count(wire_pool), 0);
+	atomic_store(&lab_out[1], 0);
+	atomic_store(&lab_out[2], 0);
+	for (uint16_t n = 1; n <= 4; n++)
+		CHECK_EQ(rim_vport_remove(lab_rim, n), 0);
+	wire_close(&in);
+	wire_close(&out[0]);
+	wire_close(&out[1]);
+}
+
 static void what_no_vport_takes_is_counted(void)
 {
 	struct lab_totals before = lab_totals(), now;
@@ -683,10 +762,10 @@ static void nobody_waits_for_a_sleeper(void)
 TEST_SUITE("rim", CASE(several_daemons_run_at_once), CASE(hugepages_need_no_mount),
 	CASE(a_nic_that_is_not_bound_is_left_alone), CASE(errors_say_what_to_do),
 	CASE(frames_go_back), CASE(a_full_port_drops_and_counts),
-	CASE(what_no_vport_takes_is_counted), CASE(segments_become_one),
-	CASE(workers_share_a_transmit_queue), CASE(one_port_carries_250_vports),
-	CASE(the_tag_is_pushed_where_it_is_missing), CASE(others_come_and_go_without_a_loss),
-	CASE(mailboxes_reach_each_worker), CASE(what_a_packet_costs),
-	CASE(an_idle_worker_costs_little), CASE(no_request_is_slept_over),
-	CASE(nobody_waits_for_a_sleeper), CASE(held_packets_are_given_back),
-	CASE(stops_and_every_buffer_is_back))
+	CASE(what_no_vport_takes_is_counted), CASE(full_bursts_leave_where_they_should),
+	CASE(segments_become_one), CASE(workers_share_a_transmit_queue),
+	CASE(one_port_carries_250_vports), CASE(the_tag_is_pushed_where_it_is_missing),
+	CASE(others_come_and_go_without_a_loss), CASE(mailboxes_reach_each_worker),
+	CASE(what_a_packet_costs), CASE(an_idle_worker_costs_little),
+	CASE(no_request_is_slept_over), CASE(nobody_waits_for_a_sleeper),
+	CASE(held_packets_are_given_back), CASE(stops_and_every_buffer_is_back))

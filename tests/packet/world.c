@@ -167,6 +167,11 @@ static bool add_vport(struct world *w, char **save)
 		} else if ((value = value_of(word, "addr")) != NULL) {
 			struct ip_prefix *p = &v->addrs[v->n_addrs++];
 
+			if (strchr(value, '/') != NULL) {
+				if (ip_prefix_parse(value, p) != 0)
+					return false;
+				continue;
+			}
 			if (ip_parse(value, &p->addr) < 0)
 				return false;
 			p->family = (uint8_t)ip_family(&p->addr);
