@@ -5,16 +5,16 @@
  *
  *	bench_rim floor FILE FILE [--seconds S] [--no-huge]
  *	bench_rim latency [--load PERCENT] [--seconds S]
- *	bench_rim idle
+ *	bench_rim idle [KIND] [--seconds S]
  *
  * floor: two pcap ports that play files for ever; every frame goes to the other port with its MACs
  * swapped, and nothing else happens: what the rim costs beside testpmd's macswap. latency: the
  * harness's world between two rings, half of the packets replies; a frame carries the time it was
  *put into the ring of its port, and is looked at as soon as the other ring has it, so the figure
- *holds the wire's own turn as well. idle: the CPU time of a worker that has nothing to do, and how
- *long a first packet then takes. Idling is as the daemon's configuration has it by default. Every
- *packet has to come out, and one a thousand is checked whole. One line of JSON. The main thread is
- *the wire, on CPU 0; the worker is on the last CPU. Ends with 77 on a machine with one. */
+ *holds the wire's own turn as well. idle: see bench_rim_idle.c. Idling is as the daemon's
+ *configuration has it by default. Every packet has to come out, and one a thousand is checked
+ *whole. One line of JSON. The main thread is the wire, on CPU 0; the worker is on the last CPU.
+ *Ends with 77 on a machine with one. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -33,6 +33,7 @@
 
 #include "control/config.h"
 #include "io/rim.h"
+#include "perf/bench_rim.h"
 #include "perf/harness.h"
 
 #define ABSENT    77
@@ -42,14 +43,13 @@
 #define FLOWS       10048
 #define WINDOW_S    0.002
 #define WINDOWS_MAX 2000
-#define WAKES       600
 
-static struct rim *rim;
-static double seconds = 2;
+struct rim *rim;
+double seconds = 2;
 static uint32_t load_percent = 50;
 static bool quit_loud, ordinary_memory;
 
-static _Noreturn void die(const char *what, const char *why)
+_Noreturn void fail(const char *what, const char *why)
 {
 	fprintf(stderr, "bench_rim: %s: %s\n", what, why);
 	exit(1);
@@ -68,14 +68,14 @@ static void idle_as_daemon(struct rim_config *rc)
 	struct config *c;
 
 	if (config_load_text("bench", text, sizeof(text) - 1, &c, &errors) < 0)
-		die("configuration", errors.text);
+		fail("configuration", errors.text);
 	rc->idle.spin_us = c->workers.idle_spin_us;
 	rc->idle.sleep_min_us = c->workers.idle_sleep_min_us;
 	rc->idle.sleep_max_us = c->workers.idle_sleep_max_us;
 	config_free(c);
 }
 
-static void pin(long cpu)
+void pin(long cpu)
 {
 	cpu_set_t set;
 
@@ -99,11 +99,11 @@ static void start(void (*run)(struct worker *w, struct burst *b), void (*tick)(s
 		cfg.hugepages = RIM_HUGEPAGES_OFF;
 	cfg.cpu[0] = (int16_t)(sysconf(_SC_NPROCESSORS_ONLN) - 1);
 	if (rim_start(&cfg, &rim, &err) < 0)
-		die("start", err.text);
+		fail("start", err.text);
 	pin(0);
 }
 
-static struct worker_counters *counters(void)
+struct worker_counters *counters(void)
 {
 	return &rim_dataplane(rim)->workers[0]->counters;
 }
@@ -113,7 +113,7 @@ static uint64_t load(const uint64_t *v)
 	return *(const volatile uint64_t *)v;
 }
 
-static uint64_t dropped(void)
+uint64_t dropped(void)
 {
 	uint64_t n = 0;
 
@@ -122,16 +122,16 @@ static uint64_t dropped(void)
 	return n;
 }
 
-static void add_vport(uint16_t id, uint16_t port)
+void add_vport(uint16_t id, uint16_t port)
 {
 	struct rim_vport v = {.id = id, .port = port};
 	struct rim_error err = {""};
 
 	if (rim_vport_add(rim, &v, &err) < 0)
-		die("vport", err.text);
+		fail("vport", err.text);
 }
 
-static void pause_ms(uint32_t ms)
+void pause_ms(uint32_t ms)
 {
 	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
 
@@ -155,12 +155,12 @@ static int worker_thread(void)
 		fclose(f);
 	}
 	if (found == 0)
-		die("worker", "no thread sluice-w0");
+		fail("worker", "no thread sluice-w0");
 	return found;
 }
 
 /* CPU time of the worker's thread, in seconds. */
-static double worker_cpu(void)
+double worker_cpu(void)
 {
 	char path[64];
 	uint64_t ns;
@@ -169,7 +169,7 @@ static double worker_cpu(void)
 	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", worker_thread());
 	f = fopen(path, "r");
 	if (f == NULL || fscanf(f, "%lu", &ns) != 1)
-		die(path, strerror(errno));
+		fail(path, strerror(errno));
 	fclose(f);
 	return (double)ns / 1e9;
 }
@@ -209,7 +209,7 @@ static void floor_of(char **files)
 		snprintf(cfg.name, sizeof(cfg.name), "p%u", p);
 		snprintf(cfg.path, sizeof(cfg.path), "%s", files[p]);
 		if (rim_port_add(rim, &cfg, &port, &err) < 0)
-			die(files[p], err.text);
+			fail(files[p], err.text);
 		add_vport((uint16_t)(p + 1), port);
 	}
 	pause_ms(200);
@@ -229,7 +229,7 @@ static void floor_of(char **files)
 	printf("], \"cpu_ticks\": %.2f}\n", cpu * (double)rte_get_tsc_hz() / (double)all);
 	/* Frames that came before their port had a vport are dropped; none behind that. */
 	if (load(&counters()->sent) + dropped() + 64 < load(&counters()->received))
-		die("floor", "not every frame was sent");
+		fail("floor", "not every frame was sent");
 }
 
 /* --- the wire -----------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ static void floor_of(char **files)
 
 struct port {
 	struct rte_ring *in, *out;
-	uint16_t vport;
+	uint16_t vport, index;
 };
 
 static struct port ports[2]; /* clients, backend */
@@ -248,7 +248,6 @@ static void add_ring(struct port *p, const char *name, uint16_t vport)
 {
 	struct rim_port_config cfg = {.kind = RIM_PORT_ETHDEV};
 	struct rim_error err = {""};
-	uint16_t index;
 	char ring[32];
 
 	snprintf(ring, sizeof(ring), "%s-in", name);
@@ -257,13 +256,13 @@ static void add_ring(struct port *p, const char *name, uint16_t vport)
 	p->out = rte_ring_create(ring, OUT_SIZE, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (p->in == NULL || p->out == NULL ||
 		rte_eth_from_rings(name, &p->in, 1, &p->out, 1, 0) < 0)
-		die(name, "no ring port");
+		fail(name, "no ring port");
 	snprintf(cfg.name, sizeof(cfg.name), "%s", name);
 	snprintf(cfg.pci, sizeof(cfg.pci), "net_ring_%s", name);
-	if (rim_port_add(rim, &cfg, &index, &err) < 0)
-		die(name, err.text);
+	if (rim_port_add(rim, &cfg, &p->index, &err) < 0)
+		fail(name, err.text);
 	p->vport = vport;
-	add_vport(vport, index);
+	add_vport(vport, p->index);
 }
 
 /* One frame into the ring of its port; false when that is full. */
@@ -303,7 +302,7 @@ static uint32_t take(void (*each)(uint64_t ticks))
 				checked++;
 				if (!harness_right(m[i]->dynfield1[0],
 					    rte_pktmbuf_mtod(m[i], uint8_t *), ports[k].vport))
-					die("check", "a wrong frame");
+					fail("check", "a wrong frame");
 			}
 		}
 		rte_pktmbuf_free_bulk(m, n);
@@ -321,7 +320,7 @@ static void settle(void)
 		if (take(NULL) == 0 && rte_rdtsc() > end) {
 			fprintf(stderr, "%lu of %lu packets came out, %lu dropped\n", come, sent,
 				dropped());
-			die("check", "packets are missing");
+			fail("check", "packets are missing");
 		}
 }
 
@@ -339,21 +338,31 @@ static void establish(void)
 	}
 }
 
-static void world(void)
+void world(void (*run)(struct worker *w, struct burst *b))
 {
-	start(pipeline_run, pipeline_tick);
+	start(run, pipeline_tick);
 	h.n_flows = FLOWS;
 	h.traffic = TRAFFIC_DNAT;
 	harness_init_in(rim_dataplane(rim));
 	pool = rte_pktmbuf_pool_create(
 		"wire", 16383, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (pool == NULL)
-		die("wire", "no buffers");
+		fail("wire", "no buffers");
 	add_ring(&ports[0], "clients", 1);
 	add_ring(&ports[1], "backend", BACKEND_VPORT);
 	pause_ms(50);
 	establish();
 	harness_order(0, 1u << 20);
+}
+
+void world_unwire(void)
+{
+	struct rim_error err = {""};
+
+	for (uint32_t k = 0; k < 2; k++)
+		if (rim_vport_remove(rim, ports[k].vport) < 0 ||
+			rim_port_remove(rim, ports[k].index, &err) < 0)
+			fail("wire", err.text);
 }
 
 /* --- latency ------------------------------------------------------------------------------------
@@ -434,11 +443,11 @@ static double busy_ticks(void)
 	}
 	settle();
 	if (least == 1e9)
-		die("latency", "too few packets to tell what a full worker takes");
+		fail("latency", "too few packets to tell what a full worker takes");
 	return least;
 }
 
-static void print_windows(const char *name, const double *v, uint32_t n, bool last)
+void print_windows(const char *name, const double *v, uint32_t n, bool last)
 {
 	printf("\"%s\": {\"status\": \"ok\", \"samples\": [", name);
 	for (uint32_t i = 0; i < n; i++)
@@ -462,7 +471,7 @@ static uint64_t interruptions(void)
 	snprintf(path, sizeof(path), "/proc/self/task/%d/status", worker_thread());
 	f = fopen(path, "r");
 	if (f == NULL)
-		die(path, strerror(errno));
+		fail(path, strerror(errno));
 	while (fgets(line, sizeof(line), f) != NULL)
 		if (sscanf(line, "nonvoluntary_ctxt_switches: %lu", &n) == 1)
 			break;
@@ -509,7 +518,7 @@ static void latency(void)
 	double ticks, gap, rate;
 
 	n = n < WINDOWS_MAX ? n : WINDOWS_MAX;
-	world();
+	world(pipeline_run);
 	ticks_per_bin = (double)rte_get_tsc_hz() / 1e7;
 	ticks = busy_ticks();
 	gap = ticks * 100 / load_percent;
@@ -523,9 +532,9 @@ static void latency(void)
 		(double)(rte_rdtsc() - start_tsc);
 	settle();
 	if (dropped() != 0)
-		die("check", "packets were dropped");
+		fail("check", "packets were dropped");
 	if (clean == 0)
-		die("latency", "other processes interrupted every window");
+		fail("latency", "other processes interrupted every window");
 	printf("{\"results\": {");
 	print_kind("p50", w, n, false, offsetof(struct window, p50), false);
 	print_kind("p99", w, n, false, offsetof(struct window, p99), false);
@@ -536,65 +545,6 @@ static void latency(void)
 	printf("}, \"load_percent\": %u, \"busy_ticks_a_packet\": %.1f, \"packets_per_second\": %.0f, "
 	       "\"windows\": %u, \"disturbed\": %u, \"packets\": %lu, \"checked\": %lu}\n",
 		load_percent, ticks, rate, n, n - clean, come, checked);
-}
-
-/* --- idle ---------------------------------------------------------------------------------------
- */
-
-static uint64_t arrival;
-
-static void arrived(uint64_t ticks)
-{
-	arrival = ticks;
-}
-
-static void idle(void)
-{
-	static double cpu[10], wake[WAKES], longest[WAKES / 100], middle[WAKES / 100];
-	double us = 1e6 / (double)rte_get_tsc_hz();
-
-	world();
-	us = 1e6 / (double)rte_get_tsc_hz();
-	pause_ms(500);
-	for (uint32_t i = 0; i < 10; i++) {
-		double before = worker_cpu();
-		uint64_t t0 = rte_rdtsc();
-
-		pause_ms((uint32_t)(seconds * 100));
-		cpu[i] = 100 * (worker_cpu() - before) * (double)rte_get_tsc_hz() /
-			(double)(rte_rdtsc() - t0);
-	}
-	for (uint32_t i = 0; i < WAKES; i++) {
-		uint64_t end;
-
-		pause_ms(1 + (uint32_t)(harness_random() % 5));
-		send_one(next_number());
-		end = rte_rdtsc() + rte_get_tsc_hz();
-		while (take(arrived) == 0)
-			if (rte_rdtsc() > end)
-				die("idle", "a packet did not wake the worker");
-		wake[i] = (double)arrival * us;
-	}
-	for (uint32_t i = 0; i < WAKES / 100; i++) {
-		double *v = wake + i * 100;
-
-		for (uint32_t a = 1; a < 100; a++)
-			for (uint32_t b = a; b > 0 && v[b] < v[b - 1]; b--) {
-				double t = v[b];
-
-				v[b] = v[b - 1];
-				v[b - 1] = t;
-			}
-		middle[i] = v[50];
-		longest[i] = v[99];
-	}
-	if (dropped() != 0)
-		die("check", "packets were dropped");
-	printf("{\"results\": {");
-	print_windows("CPU of an idle worker", cpu, 10, false);
-	print_windows("wake-up p50", middle, WAKES / 100, false);
-	print_windows("wake-up p99", longest, WAKES / 100, true);
-	printf("}, \"packets\": %lu}\n", come);
 }
 
 int main(int argc, char **argv)
@@ -626,10 +576,11 @@ int main(int argc, char **argv)
 		floor_of(argv + optind + 1);
 	else if (argc - optind == 1 && strcmp(argv[optind], "latency") == 0 && load_percent > 0)
 		latency();
-	else if (argc - optind == 1 && strcmp(argv[optind], "idle") == 0)
-		idle();
+	else if (argc - optind >= 1 && argc - optind <= 2 && strcmp(argv[optind], "idle") == 0)
+		idle(argv[optind + 1]);
 	else
-		die("usage", "floor FILE FILE | latency [--load PERCENT] | idle [--seconds S]");
+		fail("usage",
+			"floor FILE FILE | latency [--load PERCENT] | idle [KIND]; [--seconds S]");
 	fflush(stdout);
 	/* Workers and ports end with the process. */
 	_exit(0);
