@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* The scanner of framing.h. One byte at a time outside strings, whole runs inside them; what is
+/* The scanner of framing.h. One byte at a time outside strings, eight and more inside them; what is
  * kept is copied in runs at the borders. It checks only what framing needs: the JSON parser
  * judges the object. Runs on the control thread and in the fuzzer; no I/O. */
 
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "k8s-sync/framing.h"
+#include "k8s-sync/plain_run.h"
 
 #define KEY_MAX       96
 #define TRACKED_DEPTH 64
@@ -21,6 +22,7 @@ struct buffer {
 
 struct framer {
 	struct framer_config config;
+	uint64_t skip_lengths; /* bit n: a member to be skipped has a name of n bytes */
 	uint32_t depth;
 	uint64_t objects; /* bit d: the container at depth d is an object */
 	bool in_string, escape;
@@ -50,6 +52,8 @@ int framer_new(const struct framer_config *config, struct framer **out)
 	if (f == NULL)
 		return -ENOMEM;
 	f->config = *config;
+	for (const char *const *name = config->skip; name != NULL && *name != NULL; name++)
+		f->skip_lengths |= UINT64_C(1) << (strlen(*name) & 63);
 	*out = f;
 	return 0;
 }
@@ -75,7 +79,10 @@ static void begin_frame(struct framer *f)
 
 void framer_reset(struct framer *f)
 {
-	struct framer clean = {.config = f->config, .text = f->text, .shell = f->shell};
+	struct framer clean = {.config = f->config,
+		.skip_lengths = f->skip_lengths,
+		.text = f->text,
+		.shell = f->shell};
 
 	clean.text.len = 0;
 	clean.shell.len = 0;
@@ -205,7 +212,8 @@ static bool skip_key(const struct framer *f)
 {
 	const char *const *name = f->config.skip;
 
-	if (!f->in_object || f->key_len == KEY_MAX || name == NULL)
+	if (!f->in_object || f->key_len == KEY_MAX ||
+		(f->skip_lengths >> (f->key_len & 63) & 1) == 0)
 		return false;
 	for (; *name != NULL; name++) {
 		if (key_is(f, *name))
@@ -294,8 +302,14 @@ static void scan_string(struct framer *f, struct piece *piece)
 	const char *start = piece->p;
 
 	while (piece->p < piece->end) {
-		char c = *piece->p;
+		char c;
 
+		if (!f->escape) {
+			piece->p += plain_run(piece->p, piece->end);
+			if (piece->p == piece->end)
+				break;
+		}
+		c = *piece->p;
 		if (f->escape) {
 			f->escape = false;
 		} else if (c == '\\') {

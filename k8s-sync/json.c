@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "k8s-sync/json.h"
+#include "k8s-sync/plain_run.h"
 
 struct parser {
 	struct jv_doc *doc;
@@ -150,8 +151,7 @@ static bool string(struct parser *ps, const char **text, uint32_t *len)
 {
 	char *start = ps->p, *to;
 
-	while (ps->p < ps->end && *ps->p != '"' && *ps->p != '\\' && (signed char)*ps->p >= ' ')
-		ps->p++;
+	ps->p += plain_run(ps->p, ps->end);
 	to = ps->p;
 	while (ps->p < ps->end && *ps->p != '"') {
 		unsigned char c = (unsigned char)*ps->p;
@@ -389,10 +389,9 @@ void jv_doc_fini(struct jv_doc *doc)
 	*doc = (struct jv_doc){0};
 }
 
-const struct jv *jv_get(const struct jv *object, const char *name)
+const struct jv *jv_get_len(const struct jv *object, const char *name, size_t len)
 {
 	const struct jv *found = NULL, *v;
-	size_t len = strlen(name);
 
 	if (!jv_is(object, JV_OBJECT))
 		return NULL;

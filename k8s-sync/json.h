@@ -61,7 +61,12 @@ void jv_doc_fini(struct jv_doc *doc);
 
 /* Member of that name, the last one when there are several; NULL when there is none or object is
  * no object (or NULL). */
-const struct jv *jv_get(const struct jv *object, const char *name);
+const struct jv *jv_get_len(const struct jv *object, const char *name, size_t len);
+/* Inline, so that the length of a literal costs nothing. */
+static inline const struct jv *jv_get(const struct jv *object, const char *name)
+{
+	return jv_get_len(object, name, strlen(name));
+}
 
 static inline bool jv_is(const struct jv *v, enum jv_type type)
 {

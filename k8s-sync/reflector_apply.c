@@ -26,11 +26,15 @@ static const char *string_at(const struct jv *object, const char *name)
 /* NULL when out of memory. */
 static char *make_key(const char *ns, const char *name)
 {
-	char *key;
+	size_t ns_len = strlen(ns), name_len = strlen(name);
+	char *key = malloc(ns_len + 1 + name_len + 1);
 
-	if (ns[0] == '\0')
-		return strdup(name);
-	return asprintf(&key, "%s/%s", ns, name) < 0 ? NULL : key;
+	if (key == NULL || ns_len == 0)
+		return key != NULL ? memcpy(key, name, name_len + 1) : NULL;
+	memcpy(key, ns, ns_len);
+	key[ns_len] = '/';
+	memcpy(key + ns_len + 1, name, name_len + 1);
+	return key;
 }
 
 static void split_key(const char *key, char *ns, size_t size, const char **name)

@@ -5,6 +5,7 @@
  * The fuzz target of the same name compares it with jansson. */
 
 #include "k8s-sync/json.h"
+#include "k8s-sync/plain_run.h"
 #include "unit/harness.h"
 
 static struct jv_doc doc;
@@ -105,6 +106,27 @@ static void nesting_is_bounded(void)
 	CU_ASSERT_PTR_NULL(parse(text));
 }
 
+/* Every byte value at every place of runs of every length that a register sees differently. */
+static void plain_runs_end_where_they_must(void)
+{
+	char text[24];
+
+	for (unsigned c = 0; c < 256; c++)
+		for (size_t len = 0; len <= sizeof(text); len++)
+			for (size_t at = 0; at <= len; at++) {
+				bool plain = c >= ' ' && c < 0x80 && c != '"' && c != '\\';
+				size_t want = at < len && !plain ? at : len;
+
+				memset(text, '!', sizeof(text)); /* next to the quote */
+				if (at < len)
+					text[at] = (char)c;
+				if (plain_run(text, text + len) != want) {
+					CHECK_EQ(plain_run(text, text + len), want);
+					return;
+				}
+			}
+}
+
 static void finish(void)
 {
 	jv_doc_fini(&doc);
@@ -112,4 +134,4 @@ static void finish(void)
 }
 
 TEST_SUITE("json", CASE(finds_members), CASE(reads_strings), CASE(reads_numbers), CASE(refuses),
-	CASE(nesting_is_bounded), CASE(finish))
+	CASE(nesting_is_bounded), CASE(plain_runs_end_where_they_must), CASE(finish))
