@@ -12,6 +12,7 @@
 /* Scores carry their endpoint's number in their low bits, so that the highest one names it. */
 #define INDEX_MASK (CHOICE_SEEDS_MAX - 1)
 #define FREE       0xffff
+#define SEEN_BITS  2048u
 /* At the least load, a sixteenth, one hash in 4000 finds no taken place in so many. */
 #define TRIES_MAX 128
 
@@ -30,8 +31,7 @@ uint32_t choice_words(uint32_t n)
 
 /* --- scores ---------------------------------------------------------------------------------- */
 
-/* Equal seeds have equal scores, of which the later would always win. The compiler compares four
- * at once. */
+/* Equal seeds have equal scores, of which the later would always win. */
 static bool is_among(const uint32_t *seeds, uint32_t n, uint32_t seed)
 {
 	uint32_t equal = 0;
@@ -41,15 +41,25 @@ static bool is_among(const uint32_t *seeds, uint32_t n, uint32_t seed)
 	return equal != 0;
 }
 
+/* Seeds whose upper bits nobody had before need not be looked for. */
 static void build_seeds(const uint64_t *identity, uint32_t n, uint32_t *seeds)
 {
+	uint64_t seen[SEEN_BITS / 64] = {0};
 	uint32_t i;
 
 	for (i = 0; i < n; i++) {
-		uint64_t id = identity[i];
+		uint64_t id = identity[i], *word, bit;
 
-		while (is_among(seeds, i, (uint32_t)(id >> 32)))
+		while (true) {
+			uint32_t upper = (uint32_t)(id >> 32) / (UINT32_MAX / SEEN_BITS + 1);
+
+			word = &seen[upper / 64];
+			bit = UINT64_C(1) << upper % 64;
+			if ((*word & bit) == 0 || !is_among(seeds, i, (uint32_t)(id >> 32)))
+				break;
 			id = id * UINT64_C(0x9e3779b97f4a7c15) + 1;
+		}
+		*word |= bit;
 		seeds[i] = (uint32_t)(id >> 32);
 	}
 	/* The last one again: when a copy wins, the last one does. */
