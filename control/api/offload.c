@@ -37,6 +37,7 @@ static const char *leg_state(const struct offload_flow_leg *leg)
 	case OFFLOAD_ShapeQuarantined:
 	case OFFLOAD_NoTtlDialect:
 	case OFFLOAD_NoTcpFlagMatch:
+	case OFFLOAD_NoMacMatch:
 	case OFFLOAD_PortUntrusted:
 		return "Refused";
 	case OFFLOAD_ProtocolExcluded:
@@ -123,6 +124,34 @@ static void write_histogram(struct jw *w, const char *name, const uint64_t *coun
 	jw_array_end(w);
 }
 
+/* Of a dialect the words that the shape needs. */
+static void write_dialect(struct jw *w, const struct offload_caps_row *row)
+{
+	const struct offload_dialect *d = &row->dialect;
+
+	jw_object(w, "dialect");
+	if (row->shape & OFFLOAD_SHAPE_MARK) {
+		jw_string(w, "fate", "MARK QUEUE");
+	} else {
+		jw_string(w, "port", offload_port_dialect_name((enum offload_port_dialect)d->port));
+		jw_string(w, "nat", offload_nat_dialect_name((enum offload_nat_dialect)d->nat));
+		if (row->shape & OFFLOAD_SHAPE_TTL)
+			jw_string(w, "ttl",
+				offload_ttl_dialect_name((enum offload_ttl_dialect)d->ttl));
+		if (row->shape & OFFLOAD_SHAPE_ENCAP)
+			jw_string(w, "encap",
+				offload_encap_dialect_name((enum offload_encap_dialect)d->encap));
+		if (row->shape & OFFLOAD_SHAPE_DECAP)
+			jw_string(w, "decap",
+				offload_decap_dialect_name((enum offload_encap_dialect)d->encap));
+		if (row->shape & OFFLOAD_SHAPE_VLAN)
+			jw_string(w, "order",
+				offload_order_dialect_name((enum offload_order_dialect)d->order));
+	}
+	jw_int(w, "group", d->group);
+	jw_object_end(w);
+}
+
 static void write_row(struct jw *w, const struct offload_caps_row *row)
 {
 	char shape[96];
@@ -132,15 +161,7 @@ static void write_row(struct jw *w, const struct offload_caps_row *row)
 	jw_string(w, "shape", shape);
 	jw_string(w, "support", support_names[row->support]);
 	if (row->support == OFFLOAD_SUPPORTED) {
-		jw_object(w, "dialect");
-		jw_string(w, "port",
-			offload_port_dialect_name((enum offload_port_dialect)row->dialect.port));
-		jw_string(w, "nat",
-			offload_nat_dialect_name((enum offload_nat_dialect)row->dialect.nat));
-		jw_string(w, "ttl",
-			offload_ttl_dialect_name((enum offload_ttl_dialect)row->dialect.ttl));
-		jw_int(w, "group", row->dialect.group);
-		jw_object_end(w);
+		write_dialect(w, row);
 	} else {
 		if (row->reason != OFFLOAD_REASON_NONE && row->reason < OFFLOAD_REASONS)
 			jw_string(w, "reason", offload_reason_names[row->reason]);

@@ -44,6 +44,7 @@ struct type {
 	const char *text;
 	const char *list;    /* path of the list */
 	const char *parts;   /* NULL, or the array inside an item whose members are the rows */
+	const char *also;    /* NULL, or a type of the same document to show below in -o wide */
 	const char *filters; /* key=value words that the server knows */
 	bool has_one;        /* TYPE/NAME exists */
 	bool watch;          /* the server gives such lists in pages, too */

@@ -106,9 +106,10 @@ static const struct column offload_columns[] = {V("NAME", "name"), V("STATE", "s
 	WV("QUARANTINED", "quarantined"), END};
 
 static const struct column caps_columns[] = {C("PORT", parent_name), V("SHAPE", "shape"),
-	V("SUPPORT", "support"), V("REASON", "reason"), V("DRIVER-SAYS", "driverSays"),
-	WV("PORT-DIALECT", "dialect.port"), WV("NAT-DIALECT", "dialect.nat"),
-	WV("TTL-DIALECT", "dialect.ttl"), END};
+	V("SUPPORT", "support"), V("REASON", "reason"), WV("PORT-DIALECT", "dialect.port"),
+	WV("NAT", "dialect.nat"), WV("TTL", "dialect.ttl"), WV("ENCAP", "dialect.encap"),
+	WV("DECAP", "dialect.decap"), WV("ORDER", "dialect.order"), WV("GROUP", "dialect.group"),
+	WV("ERRNO", "errno"), V("DRIVER-SAYS", "driverSays"), END};
 
 static const struct column rejection_columns[] = {
 	V("REASON", "reason"), V("COUNT", "count"), V("MEANING", "meaning"), END};
@@ -220,6 +221,7 @@ const struct type types[] = {
 		.aliases = "offloads hardware",
 		.text = "NIC ports that carry flows in hardware",
 		.list = "/api/v1/offload",
+		.also = "offload-caps",
 		.columns = offload_columns},
 	{.name = "offload-caps",
 		.aliases = "offload-cap",

@@ -80,6 +80,17 @@ static int show_one(struct listing *l, const char *path)
 	return EXIT_OK;
 }
 
+/* What belongs to these rows and is a table of its own. */
+static void show_also(const struct listing *l, const json_t *items)
+{
+	const struct type *also = type_find(l->type->also, strlen(l->type->also));
+	struct table t;
+
+	table_init(&t, also, l->r);
+	putchar('\n');
+	table_show(&t, items, NULL);
+}
+
 static void show_page(struct listing *l, json_t *doc)
 {
 	json_t *items = json_object_get(doc, "items");
@@ -92,6 +103,9 @@ static void show_page(struct listing *l, json_t *doc)
 		show_names(l->type, items);
 	} else if (l->r->output == OUTPUT_TABLE || l->r->output == OUTPUT_WIDE) {
 		table_show(&l->table, items, NULL);
+		if (l->type->also != NULL && l->r->output == OUTPUT_WIDE &&
+			json_array_size(items) != 0)
+			show_also(l, items);
 	} else if (l->all == NULL) {
 		l->all = json_incref(doc);
 	} else {

@@ -93,6 +93,7 @@ static void sample_tunnel(unsigned shape, struct offload_tunnel *t)
 void offload_caps_sample(unsigned shape, uint16_t port, uint16_t peer, struct offload_rule *r)
 {
 	static const uint8_t smac[6] = {0x02, 0, 0, 0, 0, 1}, dmac[6] = {0x02, 0, 0, 0, 0, 2};
+	static const uint8_t from[6] = {0x02, 0, 0, 0, 0, 4}, own[6] = {0x02, 0, 0, 0, 0, 5};
 
 	memset(r, 0, sizeof(*r));
 	r->match.port = port;
@@ -110,6 +111,8 @@ void offload_caps_sample(unsigned shape, uint16_t port, uint16_t peer, struct of
 	}
 	r->fate = OFFLOAD_FATE_PORT;
 	r->port = peer;
+	memcpy(r->match.smac, from, 6);
+	memcpy(r->match.dmac, own, 6);
 	r->match.not_fragment = true;
 	r->match.no_tcp_control = r->match.proto == IP_PROTO_TCP;
 	r->match.ttl = 64;
@@ -316,6 +319,11 @@ static enum offload_reason blame(struct offload_caps *c, unsigned shape,
 			return OFFLOAD_NoTcpFlagMatch;
 		less = *rule;
 	}
+	memset(less.match.dmac, 0, 6);
+	memset(less.match.smac, 0, 6);
+	if (ask(c, &less, list, n, &a) == 0 && a.failure == OFFLOAD_FAILURE_NONE)
+		return OFFLOAD_NoMacMatch;
+	less = *rule;
 	if (shape & OFFLOAD_SHAPE_TTL) {
 		less.to.set &= (uint8_t)~OFFLOAD_DEC_TTL;
 		if (ask(c, &less, list, n, &a) == 0 && a.failure == OFFLOAD_FAILURE_NONE)

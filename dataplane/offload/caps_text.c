@@ -24,15 +24,18 @@ void offload_shape_text(unsigned shape, char *out, uint32_t size)
 static int dialect_text(const struct offload_caps_row *row, char *out, uint32_t size)
 {
 	const struct offload_dialect *d = &row->dialect;
-	bool tunnel = (row->shape & (OFFLOAD_SHAPE_ENCAP | OFFLOAD_SHAPE_DECAP)) != 0;
+	const char *tunnel = "";
 
 	if (row->shape & OFFLOAD_SHAPE_MARK)
 		return snprintf(out, size, "MARK QUEUE");
+	if (row->shape & OFFLOAD_SHAPE_ENCAP)
+		tunnel = offload_encap_dialect_name(d->encap);
+	else if (row->shape & OFFLOAD_SHAPE_DECAP)
+		tunnel = offload_decap_dialect_name(d->encap);
 	return snprintf(out, size, "%s %s%s%s%s%s%s%s%s", offload_port_dialect_name(d->port),
 		offload_nat_dialect_name(d->nat), row->shape & OFFLOAD_SHAPE_TTL ? " " : "",
 		row->shape & OFFLOAD_SHAPE_TTL ? offload_ttl_dialect_name(d->ttl) : "",
-		tunnel ? " " : "", tunnel ? offload_encap_dialect_name(d->encap) : "",
-		row->shape & OFFLOAD_SHAPE_VLAN ? " " : "",
+		tunnel[0] != '\0' ? " " : "", tunnel, row->shape & OFFLOAD_SHAPE_VLAN ? " " : "",
 		row->shape & OFFLOAD_SHAPE_VLAN ? offload_order_dialect_name(d->order) : "",
 		d->group != 0 ? " group 1" : "");
 }

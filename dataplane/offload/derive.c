@@ -95,6 +95,9 @@ static void fill_match(struct offload_rule *r, const struct flow_view *v, enum l
 	const struct flow_key6 *k = &v->key[dir];
 
 	r->match.vlan = in->vlan;
+	memcpy(r->match.dmac, in->mac, 6);
+	if (in->source_guard && in->peer_mac_known)
+		memcpy(r->match.smac, in->peer_mac, 6);
 	r->match.family = (uint8_t)v->family;
 	r->match.proto = k->proto;
 	r->match.ttl = ttl;

@@ -46,6 +46,16 @@ const char *offload_encap_dialect_name(enum offload_encap_dialect d)
 	return (unsigned)d < OFFLOAD_ENCAP_DIALECTS ? names[d] : "?";
 }
 
+const char *offload_decap_dialect_name(enum offload_encap_dialect d)
+{
+	static const char *const names[] = {
+		[OFFLOAD_ENCAP_VXLAN] = "VXLAN_DECAP",
+		[OFFLOAD_ENCAP_RAW] = "RAW_DECAP",
+	};
+
+	return (unsigned)d < OFFLOAD_ENCAP_DIALECTS ? names[d] : "?";
+}
+
 const char *offload_order_dialect_name(enum offload_order_dialect d)
 {
 	static const char *const names[] = {

@@ -105,6 +105,8 @@ static const struct {
 	FIELD(match.ttl),
 	FIELD(match.no_tcp_control),
 	FIELD(match.not_fragment),
+	FIELD(match.smac),
+	FIELD(match.dmac),
 	FIELD(match.src),
 	FIELD(match.dst),
 	FIELD(match.sport),

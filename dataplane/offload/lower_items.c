@@ -92,11 +92,11 @@ static void item_eth(
 	struct rte_flow_item_vlan *tag, *tag_mask;
 
 	eth = add_item(b, RTE_FLOW_ITEM_TYPE_ETH, sizeof(*eth), (void **)&eth_mask);
-	if (src != NULL && memcmp(src, any, 6) != 0) {
+	if (memcmp(src, any, 6) != 0) {
 		memcpy(&eth->hdr.src_addr, src, 6);
 		memset(&eth_mask->hdr.src_addr, 0xff, 6);
 	}
-	if (dst != NULL && memcmp(dst, any, 6) != 0) {
+	if (memcmp(dst, any, 6) != 0) {
 		memcpy(&eth->hdr.dst_addr, dst, 6);
 		memset(&eth_mask->hdr.dst_addr, 0xff, 6);
 	}
@@ -232,7 +232,7 @@ void lower_items(struct build *b)
 	item_port(b);
 	if (inner)
 		items_tunnel(b);
-	item_eth(b, NULL, NULL, inner ? 0 : r->match.vlan, r->match.family);
+	item_eth(b, r->match.smac, r->match.dmac, inner ? 0 : r->match.vlan, r->match.family);
 	item_ip(b, r->match.family, &r->match.src, &r->match.dst, r->match.proto, r->match.ttl,
 		r->match.not_fragment);
 	if (r->match.proto == IP_PROTO_TCP)
@@ -240,6 +240,8 @@ void lower_items(struct build *b)
 	else
 		item_udp(b, r->match.sport, r->match.dport, false);
 	TAKE(b, match.vlan);
+	TAKE(b, match.smac);
+	TAKE(b, match.dmac);
 	TAKE(b, match.family);
 	TAKE(b, match.src);
 	TAKE(b, match.dst);

@@ -63,6 +63,7 @@ const char *offload_port_dialect_name(enum offload_port_dialect d);
 const char *offload_nat_dialect_name(enum offload_nat_dialect d);
 const char *offload_ttl_dialect_name(enum offload_ttl_dialect d);
 const char *offload_encap_dialect_name(enum offload_encap_dialect d);
+const char *offload_decap_dialect_name(enum offload_encap_dialect d);
 const char *offload_order_dialect_name(enum offload_order_dialect d);
 
 struct offload_error {

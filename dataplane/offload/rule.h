@@ -60,6 +60,9 @@ struct offload_rule {
 		uint8_t ttl;         /* exact; 0: not matched */
 		bool no_tcp_control; /* FIN, SYN and RST are clear */
 		bool not_fragment;
+		/* Zero: any. A promiscuous port hears what is for others, and a pod may claim to be
+		 * another; what workers drop must not be forwarded. */
+		uint8_t smac[6], dmac[6];
 		struct ip_addr src, dst;
 		uint16_t sport, dport;
 		struct offload_tunnel tunnel;

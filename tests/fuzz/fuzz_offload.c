@@ -34,6 +34,8 @@ static void canonical(const struct offload_rule *in, struct offload_rule *out)
 	out->match.ttl = in->match.ttl;
 	out->match.no_tcp_control = in->match.no_tcp_control;
 	out->match.not_fragment = in->match.not_fragment;
+	memcpy(out->match.smac, in->match.smac, 6);
+	memcpy(out->match.dmac, in->match.dmac, 6);
 	out->match.src = in->match.src;
 	out->match.dst = in->match.dst;
 	out->match.sport = in->match.sport;

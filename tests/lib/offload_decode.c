@@ -270,7 +270,6 @@ static bool has_tunnel(const struct rte_flow_item *i)
 static void decode_items(struct decode *d, const struct rte_flow_item *at, uint16_t told)
 {
 	struct offload_rule *r = &d->rule;
-	uint8_t smac[6] = {0}, dmac[6] = {0};
 	bool tunnel = has_tunnel(at), outer_whole = false;
 	uint16_t inner_vlan = 0;
 	struct ip_match m;
@@ -278,9 +277,11 @@ static void decode_items(struct decode *d, const struct rte_flow_item *at, uint1
 	decode_in_port(d, &at, told);
 	if (tunnel)
 		decode_tunnel(d, &at, &r->match.tunnel, &r->match.vlan, &outer_whole);
-	decode_ip(
-		d, &at, decode_eth(d, &at, smac, dmac, tunnel ? &inner_vlan : &r->match.vlan), &m);
-	must(d, inner_vlan == 0 && is(smac, 0, 6) && is(dmac, 0, 6), "an inner field no rule has");
+	decode_ip(d, &at,
+		decode_eth(d, &at, r->match.smac, r->match.dmac,
+			tunnel ? &inner_vlan : &r->match.vlan),
+		&m);
+	must(d, inner_vlan == 0, "an inner tag no rule has");
 	r->match.family = m.family;
 	r->match.proto = m.proto;
 	r->match.ttl = m.ttl;
@@ -729,6 +730,10 @@ void offload_rule_of_bytes(const uint8_t bytes[OFFLOAD_RULE_BYTES], struct offlo
 	r->match.dst = addr_of(&b, r->match.family);
 	r->match.sport = short_of(&b);
 	r->match.dport = short_of(&b);
+	if (flags & 128) {
+		mac_of(&b, r->match.smac);
+		mac_of(&b, r->match.dmac);
+	}
 	if (flags & 64)
 		tunnel_of(&b, &r->match.tunnel);
 	switch (kind & 7) {

@@ -177,12 +177,17 @@ static void drop_rules(struct offload_fake *f, uint16_t port)
 static int check_full(const struct offload_fake_port *p, const struct offload_rule *r,
 	const struct offload_dialect *d, struct offload_error *err)
 {
+	static const uint8_t none[6];
+
 	if (p->no_full)
 		return refuse(err, -ENOTSUP, 6, "transfer is not supported");
 	if (!(p->port_dialects & 1u << d->port))
 		return refuse(err, -ENOTSUP, 13, "port item is not supported");
 	if (r->match.no_tcp_control && p->no_tcp_flags)
 		return refuse(err, -ENOTSUP, 12, "TCP flags mask is not supported");
+	if (p->no_mac_match &&
+		(memcmp(r->match.dmac, none, 6) != 0 || memcmp(r->match.smac, none, 6) != 0))
+		return refuse(err, -ENOTSUP, 12, "Ethernet address mask is not supported");
 	if (r->to.set &
 		(OFFLOAD_SET_SRC | OFFLOAD_SET_DST | OFFLOAD_SET_SPORT | OFFLOAD_SET_DPORT)) {
 		if (!(p->nat_dialects & 1u << d->nat))

@@ -40,6 +40,7 @@ struct offload_fake_port {
 	bool no_full;       /* no transfer rules */
 	bool no_partial;    /* no MARK */
 	bool no_tcp_flags;  /* refuses a match of them */
+	bool no_mac_match;  /* nor of Ethernet addresses */
 	bool no_ipv6_nat;   /* bnxt of 22.11 */
 	bool no_group_jump; /* group 1 is not there */
 	bool nonsense;      /* accepts it */

@@ -296,6 +296,15 @@ static void check_carried(struct software *s, struct way *w, bool tcp)
 		CHECK_EQ(nic_pass(in, out, &f, &got), TO_CPU);
 		check_same_frame(&got, &f);
 	}
+	/* A promiscuous port hears what is for others, and a guarded pod may claim to be one. */
+	f = w->sent;
+	f.data[5] ^= 0x40;
+	CHECK_EQ(nic_pass(in, out, &f, &got), TO_CPU);
+	if (s->bench->vports.at[w->in]->source_guard) {
+		f = w->sent;
+		f.data[11] ^= 0x40;
+		CHECK_EQ(nic_pass(in, out, &f, &got), TO_CPU);
+	}
 	/* A first fragment has the ports and yet is not the flow's. */
 	f = w->sent;
 	if (f.data[12] == 0x08) {

@@ -184,6 +184,15 @@ static void reasons_name_what_is_missing(void)
 	CHECK_REFUSED(&b, UDP | V6 | DNAT, "NoTtlDialect");
 	bench_down(&b);
 
+	/* Promiscuous as ports are, hardware would forward what software drops: not at all. */
+	bench_up(&b);
+	bench_port(&b)->no_mac_match = true;
+	CHECK_EQ(bench_probe(&b), 0);
+	CHECK_REFUSED(&b, PLAIN, "NoMacMatch");
+	CHECK_REFUSED(&b, UDP | V6 | DNAT, "NoMacMatch");
+	CHECK_HAS(row_of(&b, DNAT)->refusal.cause, "Ethernet address");
+	bench_down(&b);
+
 	bench_up(&b);
 	bench_port(&b)->no_full = true;
 	CHECK_EQ(bench_probe(&b), 0);

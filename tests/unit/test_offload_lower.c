@@ -60,6 +60,8 @@ static struct offload_rule dnat4(void)
 	r.match.ttl = 64;
 	r.match.no_tcp_control = true;
 	r.match.not_fragment = true;
+	memcpy(r.match.smac, "\x02\x00\x00\x00\x00\x04", 6);
+	memcpy(r.match.dmac, "\x02\x00\x00\x00\x00\x05", 6);
 	r.match.src = addr("10.244.0.5");
 	r.match.dst = addr("10.96.0.10");
 	r.match.sport = htons(40000);
@@ -130,11 +132,12 @@ static void check_text(
 
 /* --- word by word ----------------------------------------------------------------------------- */
 
+#define ETH  "eth dst is 02:00:00:00:00:05 src is 02:00:00:00:00:04"
 #define MACS "set_mac_dst mac_addr 02:00:00:00:00:02 / set_mac_src mac_addr 02:00:00:00:00:01 / "
-#define MATCH4                                                                                \
-	"eth type is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 " \
-	"fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 "                           \
-	"flags mask 0x07 / end actions count / "
+#define MATCH4                                                                                 \
+	ETH " type is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 " \
+	    "fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 "                        \
+	    "flags mask 0x07 / end actions count / "
 #define NAT4 "set_ipv4_dst ipv4_addr 10.244.1.7 / set_tp_dst port 8080 / "
 
 static void golden_dnat_ipv4_tcp(void)
@@ -154,9 +157,9 @@ static void golden_dnat_ipv4_tcp(void)
 		"dec_ttl / " NAT4 "represented_port ethdev_port_id 0 / end");
 }
 
-#define MATCH6                                                                                     \
-	"eth type is 0x86dd / ipv6 src is fd00:10:244::5 dst is fd00:10:96::a proto is 17 hop is " \
-	"64 has_frag_ext is 0 / udp src is 40000 dst is 80 / end actions count / "
+#define MATCH6                                                                                      \
+	ETH " type is 0x86dd / ipv6 src is fd00:10:244::5 dst is fd00:10:96::a proto is 17 hop is " \
+	    "64 has_frag_ext is 0 / udp src is 40000 dst is 80 / end actions count / "
 #define NAT6                                                                            \
 	"set_ipv6_src ipv6_addr fd00:1::1 / set_ipv6_dst ipv6_addr fd00:10:244:1::7 / " \
 	"set_tp_src port 50000 / set_tp_dst port 8080 / "
@@ -206,7 +209,7 @@ static void golden_tunnels(void)
 		"set vxlan-tos-ttl ip-version ipv4 vni 11259375 udp-src 49999 udp-dst 4789 "
 		"ip-tos 0 ip-ttl 64 ip-src 192.0.2.1 ip-dst 192.0.2.2 eth-src 02:00:00:00:00:0a "
 		"eth-dst 02:00:00:00:00:0b\n"
-		"transfer pattern represented_port ethdev_port_id is 1 / eth type is 0x0800 / "
+		"transfer pattern represented_port ethdev_port_id is 1 / " ETH " type is 0x0800 / "
 		"ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 flags mask 0x07 / end actions count / set_ttl ttl_value 63 / vxlan_encap / "
 		"represented_port ethdev_port_id 0 / end");
 	r.to.tunnel = tunnel4(OFFLOAD_TUNNEL_GENEVE);
@@ -214,7 +217,8 @@ static void golden_tunnels(void)
 		"set raw_encap 0 eth src is 02:00:00:00:00:0a dst is 02:00:00:00:00:0b / ipv4 ttl "
 		"is 64 src is 192.0.2.1 dst is 192.0.2.2 / udp src is 49999 dst is 6081 / geneve "
 		"vni is 11259375 / end_set\n"
-		"transfer pattern port_id id is 1 / eth type is 0x0800 / ipv4 src is 10.244.0.5 "
+		"transfer pattern port_id id is 1 / " ETH
+		" type is 0x0800 / ipv4 src is 10.244.0.5 "
 		"dst is 10.96.0.10 proto is 6 ttl is 64 fragment_offset mask 0x3fff / tcp src is 40000 dst is 80 flags mask 0x07 / end actions count / set_ttl ttl_value 63 / raw_encap index 0 / "
 		"port_id id 0 / end");
 }
@@ -234,7 +238,8 @@ static void golden_decap(void)
 	set_macs(&r);
 	check_text(&r, &mlx5,
 		"transfer pattern represented_port ethdev_port_id is 1 / eth type is 0x0800 / "
-		"ipv4 src is 192.0.2.1 dst is 192.0.2.2 proto is 17 fragment_offset mask 0x3fff / udp dst is 4789 / vxlan vni is 11259375 / eth type "
+		"ipv4 src is 192.0.2.1 dst is 192.0.2.2 proto is 17 fragment_offset mask 0x3fff / udp dst is 4789 / vxlan vni is 11259375 / " ETH
+		" type "
 		"is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is 6 ttl is 64 "
 		"fragment_offset mask 0x3fff / tcp src is 40000 dst "
 		"is 80 flags mask 0x07 / end actions vxlan_decap / count / " MACS
@@ -247,6 +252,8 @@ static void golden_partial(void)
 
 	memset(&r.to, 0, sizeof(r.to));
 	r.match.ttl = 0;
+	memset(r.match.smac, 0, 6);
+	memset(r.match.dmac, 0, 6);
 	r.match.no_tcp_control = r.match.not_fragment = false;
 	r.fate = OFFLOAD_FATE_MARK;
 	r.mark = 77;
@@ -271,7 +278,8 @@ static void golden_vlan_and_group(void)
 	memset(r.to.smac, 0, 6);
 	memset(r.to.dmac, 0, 6);
 	check_text(&r, &d,
-		"group 1 transfer pattern represented_port ethdev_port_id is 1 / eth / vlan vid "
+		"group 1 transfer pattern represented_port ethdev_port_id is 1 / " ETH
+		" / vlan vid "
 		"is 100 inner_type is 0x0800 / ipv4 src is 10.244.0.5 dst is 10.96.0.10 proto is "
 		"6 ttl is 64 fragment_offset mask 0x3fff / tcp src is "
 		"40000 dst is 80 flags mask 0x07 / end actions of_pop_vlan / "
