@@ -116,6 +116,7 @@ struct config_flows {
 
 struct config_offload {
 	int mode; /* enum config_auto; auto is on where a port can */
+	bool partial;
 	uint32_t capacity;
 	uint32_t min_age_ms, min_pps;
 	uint32_t insert_share, inserts_max;

@@ -404,6 +404,12 @@ const struct config_key config_keys[] = {
 		.reload = true,
 		.help = "Established flows in the NIC's hardware, where both of their ports are a "
 			"NIC's that can. off: what is there leaves."},
+	{.path = "offload.partial",
+		.type = TYPE_BOOL,
+		.offset = AT(offload.partial),
+		.def = "false",
+		.help = "Where a NIC cannot forward a flow, let it mark the flow's packets, so that a "
+			"worker finds their entry without a lookup."},
 	{.path = "offload.capacity",
 		.type = TYPE_UINT,
 		.offset = AT(offload.capacity),

@@ -10,6 +10,7 @@
 #include "control/hardware.h"
 #include "control/log.h"
 #include "offload/offload.h"
+#include "offload/provider.h"
 
 #define WAIT_MS 2000
 
@@ -182,6 +183,15 @@ void hardware_configure(struct hardware *h, const struct config *cfg)
 	offload_configure(h->offload, &h->cfg);
 }
 
+/* One queue of each worker: what a rule gives it stays with it. */
+static void queues_of(const struct rim_port_info *info, uint16_t queue[WORKERS_MAX])
+{
+	for (uint32_t w = 0; w < WORKERS_MAX; w++)
+		queue[w] = UINT16_MAX;
+	for (uint16_t q = info->rx_queues; q-- > 0;)
+		queue[info->rx_worker[q]] = q;
+}
+
 void hardware_port_added(struct hardware *h, uint16_t index)
 {
 	struct rim_port_info info[RIM_PORTS_MAX];
@@ -193,8 +203,12 @@ void hardware_port_added(struct hardware *h, uint16_t index)
 	for (uint32_t i = 0; i < n && i < RIM_PORTS_MAX; i++)
 		if (info[i].index == index &&
 			(info[i].kind == RIM_PORT_PCI || info[i].kind == RIM_PORT_ETHDEV)) {
+			uint16_t queue[WORKERS_MAX];
+
+			queues_of(&info[i], queue);
+			offload_provider_rte_flow_marks(info[i].ethdev, info[i].marks);
 			/* Workers sample only where there is a port that may profit. */
-			if (offload_port_add(h->offload, index, info[i].ethdev))
+			if (offload_port_add(h->offload, index, info[i].ethdev, queue))
 				set_rings(h, true);
 		}
 }

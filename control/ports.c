@@ -19,6 +19,7 @@
 struct ports {
 	struct rim *rim;
 	struct hardware *hw;      /* NULL: nothing is offloaded */
+	bool marks;               /* NICs may mark packets */
 	uint16_t own[VPORTS_MAX]; /* port made for the vport of that id, or NO_PORT */
 };
 
@@ -59,6 +60,7 @@ int ports_init(struct rim *rim, struct hardware *hw, const struct config *cfg, s
 		return -ENOMEM;
 	p->rim = rim;
 	p->hw = hw;
+	p->marks = cfg->offload.partial;
 	for (uint32_t i = 0; i < VPORTS_MAX; i++)
 		p->own[i] = NO_PORT;
 	for (uint32_t i = 0; i < cfg->n_ports; i++) {
@@ -69,6 +71,7 @@ int ports_init(struct rim *rim, struct hardware *hw, const struct config *cfg, s
 
 		ret = port != NULL ? from_model(port, port->name, &rc) : -ENOMEM;
 		model_port_free(port);
+		rc.marks = p->marks;
 		if (ret == 0)
 			ret = rim_port_add(rim, &rc, &index, err);
 		if (ret < 0) {
@@ -115,6 +118,7 @@ int ports_vport_open(
 		struct rim_port_config rc;
 
 		ret = from_model(want->own_port, want->name, &rc);
+		rc.marks = p->marks;
 		if (ret == 0)
 			ret = rim_port_add(p->rim, &rc, &index, &err);
 		if (ret < 0)

@@ -199,8 +199,8 @@ static void world_init(void)
 	cfg.min_age_ms = 0;
 	cfg.idle_demote_ms = 1u << 30;
 	cfg.inserts_max = 65536;
-	if (engine_new(&cfg, &env, &engine) < 0 || ports_add(engine, 0, 0) < 0 ||
-		ports_add(engine, 1, 1) < 0)
+	if (engine_new(&cfg, &env, &engine) < 0 || ports_add(engine, 0, 0, NULL) < 0 ||
+		ports_add(engine, 1, 1, NULL) < 0)
 		die("no engine");
 	h.cores[0].w.offload = engine->ring[0];
 	device.rules = 0;

@@ -17,6 +17,7 @@ struct usual {
 	uint32_t src4;              /* the vport's first address of the family */
 	uint64_t src6[2];
 	struct flow_aim aim;
+	const struct flow_table *flows;
 	uint16_t zone;
 };
 
@@ -51,6 +52,7 @@ static inline void usual_of(
 		break;
 	}
 	u->aim = flow_aim_of(w->dp->flows, f == IP_V6);
+	u->flows = w->dp->flows;
 	u->zone = vp->zone;
 }
 
@@ -60,9 +62,19 @@ static inline bool front_is_usual(const uint8_t *frame, const struct usual *u)
 		       ((load_u64(frame + 8) & u->mask[1]) ^ u->front[1])) == 0;
 }
 
-/* TCP and UDP from where most come. False: not such a packet. */
+/* Where the lookup begins: at the entry that a NIC's mark names, else at the key's bucket. */
+static inline __attribute__((always_inline)) bool aim_marked(
+	const struct usual *u, const struct burst *b, lanes_t i, const bool v6, const bool marks)
+{
+	if (!marks || (b->marked & LANE(i)) == 0)
+		return false;
+	flow_mark_aim(u->flows, v6, b->mark[i]);
+	return true;
+}
+
+/* TCP and UDP from where most come. False: not such a packet. marks: there may be some. */
 static inline __attribute__((always_inline)) bool classify4(
-	struct burst *b, lanes_t i, const struct usual *u, lanes_t *strangers)
+	struct burst *b, lanes_t i, const struct usual *u, lanes_t *strangers, const bool marks)
 {
 	uint8_t *key = (uint8_t *)&b->key4[i];
 	const uint8_t *frame = b->data[i];
@@ -77,13 +89,14 @@ static inline __attribute__((always_inline)) bool classify4(
 	store_u64(&b->hdr[i], p.headers);
 	store_u64(key, p.key_words[0]);
 	store_u64(key + 8, p.key_words[1]);
-	flow_aim_hash(
-		&u->aim, b, i, flow_hash4_words(&u->aim.salt, p.key_words[0], p.key_words[1]));
+	if (!aim_marked(u, b, i, false, marks))
+		flow_aim_hash(&u->aim, b, i,
+			flow_hash4_words(&u->aim.salt, p.key_words[0], p.key_words[1]));
 	return true;
 }
 
 static inline __attribute__((always_inline)) bool classify6(
-	struct burst *b, lanes_t i, const struct usual *u, lanes_t *strangers)
+	struct burst *b, lanes_t i, const struct usual *u, lanes_t *strangers, const bool marks)
 {
 	uint8_t *key = (uint8_t *)&b->key6[i];
 	const uint8_t *frame = b->data[i];
@@ -98,7 +111,8 @@ static inline __attribute__((always_inline)) bool classify6(
 	store_u64(&b->hdr[i], p.headers);
 	for (unsigned n = 0; n < 5; n++)
 		store_u64(key + 8 * n, p.key_words[n]);
-	flow_aim_hash(&u->aim, b, i, flow_hash6_words(&u->aim.salt, p.key_words));
+	if (!aim_marked(u, b, i, true, marks))
+		flow_aim_hash(&u->aim, b, i, flow_hash6_words(&u->aim.salt, p.key_words));
 	return true;
 }
 
@@ -109,7 +123,14 @@ static __attribute__((noinline)) lanes_t classify_lanes6(
 	struct usual u;
 
 	usual_of(w, vp, IP_V6, &u);
-	lanes_each(i, in) if (!PACKET_LIKELY(classify6(b, i, &u, &strangers))) others |= LANE(i);
+	if (__builtin_expect(b->marked != 0, 0)) {
+		lanes_foreach (i, in)
+			if (!classify6(b, i, &u, &strangers, true))
+				others |= LANE(i);
+	} else {
+		lanes_each(i, in) if (!PACKET_LIKELY(classify6(b, i, &u, &strangers, false)))
+			others |= LANE(i);
+	}
 	b->v6 |= in & ~others;
 	b->strangers |= strangers;
 	return others;
@@ -133,7 +154,7 @@ static __attribute__((noinline)) lanes_t classify_padded4(
 		}
 		b->len[i] = (uint16_t)end;
 		b->resized |= LANE(i);
-		if (!classify4(b, i, &u, &strangers))
+		if (!classify4(b, i, &u, &strangers, b->marked != 0))
 			others |= LANE(i);
 	}
 	b->strangers |= strangers;
@@ -184,8 +205,9 @@ static __attribute__((noinline, cold)) void classify_rare(
 }
 
 /* Lanes of in (all of the burst from its first one on) that came from one vport; returns those
- * that follow. */
-static lanes_t classify_run(struct worker *w, struct burst *b, lanes_t in)
+ * that follow. Compiled for bursts with marks, and for those without. */
+static inline __attribute__((always_inline)) lanes_t classify_run(
+	struct worker *w, struct burst *b, lanes_t in, const bool marks)
 {
 	lanes_t first = lanes_first(in), others = 0, strangers = 0, left, i;
 	uint32_t id = b->in_vport[first], count = b->count;
@@ -200,7 +222,7 @@ static lanes_t classify_run(struct worker *w, struct burst *b, lanes_t in)
 	usual_of(w, vp, IP_V4, &u);
 	for (i = first; i < count && PACKET_LIKELY(b->in_vport[i] == id); i++) {
 		bytes += b->len[i];
-		if (!PACKET_LIKELY(classify4(b, i, &u, &strangers)))
+		if (!PACKET_LIKELY(classify4(b, i, &u, &strangers, marks)))
 			others |= LANE(i);
 	}
 	left = i < BURST_MAX ? in & ~(LANE(i) - 1) : 0;
@@ -219,11 +241,21 @@ static lanes_t classify_run(struct worker *w, struct burst *b, lanes_t in)
 	return left;
 }
 
+static __attribute__((noinline)) lanes_t classify_marked(
+	struct worker *w, struct burst *b, lanes_t in)
+{
+	while (in != 0)
+		in = classify_run(w, b, in, true);
+	return 0;
+}
+
 void stage_classify(struct worker *w, struct burst *b)
 {
 	lanes_t in = stage_take(w, STAGE_classify, &b->to.classify);
 
 	COUNT(w->counters.received, lanes_count(in));
+	if (__builtin_expect(b->marked != 0, 0))
+		in = classify_marked(w, b, in);
 	while (in != 0)
-		in = classify_run(w, b, in);
+		in = classify_run(w, b, in, false);
 }

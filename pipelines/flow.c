@@ -365,6 +365,53 @@ static inline __attribute__((always_inline)) void flow_lanes(
 	b->to.rewrite |= in & ~out.gone;
 }
 
+/* Packets whose entry the NIC has named: one line to look at, no hash, no bucket. A mark is a hint
+ * and may be older than what the entry is now; lanes that it misled are returned, and looked up as
+ * all others are. */
+static inline __attribute__((always_inline)) lanes_t follow_marks(
+	struct worker *w, struct burst *b, lanes_t in, const enum ip_family f)
+{
+	void *entries =
+		f == IP_V6 ? (void *)flow_array6(w->dp->flows) : (void *)flow_array4(w->dp->flows);
+	struct flow_aim aim = flow_aim_of(w->dp->flows, f == IP_V6);
+	struct flow_now now = flow_now_of(w);
+	struct flow_lanes out = {0};
+
+	lanes_foreach (i, in) {
+		uint32_t slot, generation;
+		const struct flow_meta *m;
+
+		if (!flow_mark_read(w->dp->flows, f == IP_V6, b->mark[i], &slot, &generation)) {
+			out.again |= LANE(i);
+			continue;
+		}
+		m = flow_meta(w->dp->flows, f, slot >> 1);
+		if (atomic_load_explicit(&m->generation, memory_order_relaxed) != generation) {
+			out.again |= LANE(i);
+			continue;
+		}
+		b->flow[i] = slot;
+		visit_lane(w, b, i, entries, f, &now, &out);
+	}
+	COUNT(w->counters.marks_followed, lanes_count(in & ~out.again));
+	COUNT(w->counters.marks_stale, lanes_count(out.again));
+	b->to.rewrite |= in & ~(out.again | out.gone);
+	lanes_foreach (i, out.again)
+		flow_aim_lane(&aim, f == IP_V6, b, i);
+	return out.again;
+}
+
+static __attribute__((noinline)) lanes_t flow_marked(struct worker *w, struct burst *b, lanes_t in)
+{
+	lanes_t misled = 0;
+
+	if ((in & ~b->v6) != 0)
+		misled |= follow_marks(w, b, in & ~b->v6, IP_V4);
+	if ((in & b->v6) != 0)
+		misled |= follow_marks(w, b, in & b->v6, IP_V6);
+	return misled;
+}
+
 static void flow_family(struct worker *w, struct burst *b, lanes_t in, enum ip_family f)
 {
 	if (PACKET_LIKELY(lanes_dense(in)))
@@ -382,6 +429,12 @@ void stage_flow(struct worker *w, struct burst *b)
 	if (in == 0)
 		return;
 	admission_begin(&w->admission);
+	if (__builtin_expect(b->marked != 0, 0)) {
+		lanes_t left = (in & ~b->marked) | flow_marked(w, b, in & b->marked);
+
+		v6 &= left;
+		v4 &= left;
+	}
 	if (v4 != 0)
 		flow_family(w, b, v4, IP_V4);
 	if (v6 != 0)

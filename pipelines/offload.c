@@ -31,6 +31,7 @@ static struct offload_request request(
 		.family = (uint8_t)f,
 		.dir = b->flow[i] & 1,
 		.shift = w->offload_shift & 15,
+		.marked = (b->marked & LANE(i)) != 0,
 		.in_vport = b->in_vport[i],
 	};
 }

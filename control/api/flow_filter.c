@@ -160,7 +160,7 @@ static int parse_state(const char *text, struct flow_term *t)
 
 static const char *const nat_names[] = {"None", "Dnat", "Snat", "Full"};
 static const char *const family_names[] = {"IPv4", "IPv6"};
-static const char *const place_names[] = {"hardware", "software"};
+static const char *const place_names[] = {"hardware", "software", "partial"};
 static const char *const truth_names[] = {"false", "true"};
 
 static int parse_value(const char *text, struct flow_term *t)
@@ -190,7 +190,7 @@ static int parse_value(const char *text, struct flow_term *t)
 	case FLOW_FIELD_NAT:
 		return parse_choice(text, nat_names, 4, t);
 	case FLOW_FIELD_OFFLOAD:
-		return parse_choice(text, place_names, 2, t);
+		return parse_choice(text, place_names, 3, t);
 	case FLOW_FIELD_REASON:
 		return parse_choice(text, offload_reason_names, OFFLOAD_REASONS, t);
 	case FLOW_FIELD_UNREPLIED:
@@ -232,7 +232,7 @@ static const char *what_is_wanted(enum flow_field f)
 	case FLOW_FIELD_NAT:
 		return "None, Dnat, Snat or Full";
 	case FLOW_FIELD_OFFLOAD:
-		return "hardware or software";
+		return "hardware, partial or software";
 	case FLOW_FIELD_REASON:
 		return "a reason of /api/v1/offload/rejections";
 	case FLOW_FIELD_UNREPLIED:
@@ -333,7 +333,7 @@ static bool namespace_fits(const char *want, const char *have)
 	return have != NULL && strncmp(want, have, n) == 0 && have[n] == '/';
 }
 
-/* Hardware: one direction at least. */
+/* Hardware, partial: one direction at least. Software: neither. */
 static bool offload_fits(const struct flow_filter *f, const struct flow_term *t,
 	const struct flow_view *v, uint32_t now_ms)
 {
@@ -341,7 +341,7 @@ static bool offload_fits(const struct flow_filter *f, const struct flow_term *t,
 	unsigned in = f->offload != NULL ? f->offload(f->arg, v, now_ms, why) : 0;
 
 	if (t->field == FLOW_FIELD_OFFLOAD)
-		return (in != 0) == (t->low == 0);
+		return t->low == 0 ? (in & 3) != 0 : t->low == 1 ? in == 0 : (in >> 2) != 0;
 	return t->low != 0 && (why[0] == t->low || why[1] == t->low);
 }
 

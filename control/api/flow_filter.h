@@ -59,7 +59,8 @@ struct flow_filter {
 	/* "namespace/name:port" of a service port, the name of a vport; NULL when unknown. */
 	const char *(*service_name)(void *arg, uint32_t svc_port_id);
 	const char *(*vport_name)(void *arg, uint16_t vport);
-	/* A bit per direction in hardware; why the others are not (enum offload_reason). */
+	/* A bit per direction in hardware, two more for those marked there; why the others are not
+	 * (enum offload_reason). */
 	unsigned (*offload)(void *arg, const struct flow_view *v, uint32_t now_ms, uint8_t why[2]);
 	void *arg;
 };

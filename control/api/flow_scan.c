@@ -118,6 +118,7 @@ static unsigned offload_places(
 	for (int d = 0; d < 2; d++) {
 		why[d] = (uint8_t)flow.leg[d].reason;
 		in |= (unsigned)api_offload_in_hardware(&flow.leg[d]) << d;
+		in |= (unsigned)(flow.leg[d].state == OFFLOAD_PARTIAL) << (2 + d);
 	}
 	return in;
 }

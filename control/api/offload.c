@@ -26,6 +26,8 @@ static const char *const support_names[] = {
 
 static const char *leg_state(const struct offload_flow_leg *leg)
 {
+	if (leg->state == OFFLOAD_PARTIAL)
+		return "Partial";
 	if (leg->state >= OFFLOAD_HARDWARE)
 		return "Hardware";
 	if (leg->state != OFFLOAD_SOFTWARE)
@@ -55,7 +57,14 @@ static const char *leg_state(const struct offload_flow_leg *leg)
 
 bool api_offload_in_hardware(const struct offload_flow_leg *leg)
 {
-	return leg->state >= OFFLOAD_HARDWARE;
+	return leg->state == OFFLOAD_HARDWARE || leg->state == OFFLOAD_REVOKING;
+}
+
+static const char *leg_place(const struct offload_flow_leg *leg)
+{
+	if (leg->state == OFFLOAD_PARTIAL)
+		return "partial";
+	return api_offload_in_hardware(leg) ? "hardware" : "software";
 }
 
 void api_offload_flow(
@@ -75,7 +84,7 @@ void api_offload_write_flow(struct api *a, struct jw *w, const struct flow_view 
 		const struct offload_flow_leg *leg = &flow.leg[d];
 
 		jw_object(w, dirs[d]);
-		jw_string(w, "in", api_offload_in_hardware(leg) ? "hardware" : "software");
+		jw_string(w, "in", leg_place(leg));
 		jw_string(w, "state", leg_state(leg));
 		if (leg->reason != OFFLOAD_REASON_NONE)
 			jw_string(w, "reason", offload_reason_names[leg->reason]);
@@ -211,6 +220,7 @@ static void write_port(struct api *a, struct jw *w, const struct offload_port_st
 	if (p->domain != UINT16_MAX)
 		jw_int(w, "switchDomain", p->domain);
 	jw_counter(w, "rules", p->rules);
+	jw_counter(w, "partialRules", p->partial);
 	jw_object(w, "inserts");
 	for (int i = 0; i < OFFLOAD_INSERT_RESULTS; i++)
 		jw_counter(w, offload_insert_result_names[i], p->inserts[i]);
@@ -250,6 +260,9 @@ void api_get_offload(struct http_request *req)
 		jw_string(&doc.w, "provider", s->provider);
 		jw_counter(&doc.w, "flows", s->flows);
 		jw_counter(&doc.w, "rules", s->rules);
+		jw_counter(&doc.w, "partialRules", s->partial);
+		jw_counter(&doc.w, "marksFollowed", API_WORKER_SUM(a, marks_followed));
+		jw_counter(&doc.w, "marksStale", API_WORKER_SUM(a, marks_stale));
 		jw_counter(&doc.w, "waiting", s->waiting);
 		jw_counter(&doc.w, "revoking", s->revoking);
 		jw_counter(&doc.w, "capacity", s->capacity);
@@ -420,8 +433,10 @@ void api_offload_metrics(struct api *a, struct evbuffer *out)
 	head(out, "rules", "gauge", "Rules in hardware.");
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		evbuffer_add_printf(out,
-			"sluice_offload_rules{port=\"%s\",state=\"hardware\"} %u\n",
-			port_name(a, s->port[i].index, info), s->port[i].rules);
+			"sluice_offload_rules{port=\"%s\",state=\"hardware\"} %u\n"
+			"sluice_offload_rules{port=\"%s\",state=\"partial\"} %u\n",
+			port_name(a, s->port[i].index, info), s->port[i].rules - s->port[i].partial,
+			port_name(a, s->port[i].index, info), s->port[i].partial);
 	head(out, "inserts_total", "counter", "Rules that a device was asked to take.");
 	for (uint32_t i = 0; i < s->n_ports; i++)
 		for (int r = 0; r < OFFLOAD_INSERT_RESULTS; r++)

@@ -251,6 +251,12 @@ void cell_flow_service(const json_t *item, const json_t *parent, char *out, size
 			text_at(item, "service.name"), port[0] != '\0' ? ":" : "", port);
 }
 
+/* "hw", "pt" (hardware marks, a worker forwards) or "sw". */
+static const char *place(const char *in)
+{
+	return in[0] == 'h' ? "hw" : in[0] == 'p' ? "pt" : "sw";
+}
+
 /* "hw/hw": forward and reply. */
 void cell_flow_offload(const json_t *item, const json_t *parent, char *out, size_t size)
 {
@@ -261,7 +267,7 @@ void cell_flow_offload(const json_t *item, const json_t *parent, char *out, size
 
 	if (in[0] == NULL || in[1] == NULL)
 		return;
-	snprintf(out, size, "%s/%s", in[0][0] == 'h' ? "hw" : "sw", in[1][0] == 'h' ? "hw" : "sw");
+	snprintf(out, size, "%s/%s", place(in[0]), place(in[1]));
 }
 
 void cell_flow_hw_packets(const json_t *item, const json_t *parent, char *out, size_t size)

@@ -114,6 +114,7 @@ struct flow_bucket;
 struct burst {
 	struct burst_sets to;
 	uint16_t count;  /* lanes 0 .. count-1 came from receive */
+	lanes_t marked;  /* of the lanes that receive filled: those with a mark[] */
 	lanes_t resized; /* data or len changed since receive: the rim must tell the buffer */
 
 	/* --- receive --- */
@@ -121,6 +122,8 @@ struct burst {
 	uint8_t *data[BURST_MAX]; /* the Ethernet header */
 	uint16_t len[BURST_MAX];
 	uint16_t in_vport[BURST_MAX];
+
+	uint16_t mark[BURST_MAX]; /* the NIC's, for a flow's entry (flow.h); below FLOW_MARKS */
 
 	/* --- classify --- */
 	struct lane_headers hdr[BURST_MAX];

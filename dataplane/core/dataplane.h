@@ -156,6 +156,8 @@ struct worker_counters {
 	uint64_t drops[DROP_REASONS];
 	uint64_t snat_ports_tried, snat_port_kept, flows_reselected, held_total, held_high;
 	uint64_t offload_requests, offload_lost; /* to the offload thread; its ring was full */
+	uint64_t marks_followed,
+		marks_stale; /* NIC's marks that led to the packet's flow, or not */
 	struct vport_counters vport[VPORTS_MAX];
 };
 

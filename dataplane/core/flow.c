@@ -537,6 +537,12 @@ int flow_table_init(const struct flow_config *cfg, struct flow_table **out)
 	t->free = cfg->alloc != NULL ? cfg->free : default_free;
 	t->arg = cfg->arg;
 	flow_salt_init(&t->salt, cfg->salt);
+	/* From the heap, which gives pages when they are first written: most never use a mark. */
+	for (int f = 0; f < IP_FAMILIES; f++) {
+		t->marks[f] = calloc(FLOW_MARKS, sizeof(*t->marks[f]));
+		if (t->marks[f] == NULL)
+			ret = -ENOMEM;
+	}
 	for (int f = 0; f < IP_FAMILIES && ret == 0; f++)
 		ret = half_init(t, (enum ip_family)f, cfg);
 	if (ret < 0) {
@@ -554,6 +560,7 @@ void flow_table_fini(struct flow_table *t)
 	for (int f = 0; f < IP_FAMILIES; f++) {
 		struct flow_half *h = &t->half[f];
 
+		free(t->marks[f]);
 		flow_index_fini(t, (enum ip_family)f);
 		if (h->hot != NULL)
 			t->free(t->arg, h->hot);

@@ -246,6 +246,17 @@ void flow_let_go(
 /* Writes a word that is not busy over another such one, while the entry is this generation's. */
 void flow_note(struct flow_table *t, enum ip_family f, uint32_t entry, uint32_t generation,
 	enum lane_dir dir, uint32_t word);
+/* Marks: a NIC that recognises a flow's packets writes a number into their buffers, and the number
+ * leads to the entry without a hash and without a bucket. It is a hint: a packet that was marked
+ * before its mark was given to another flow is no danger, because readers compare generation and
+ * key. Numbers are as large as every NIC can carry that has marks; 0 is none. */
+#define FLOW_MARKS 0xfffe
+
+void flow_mark_set(struct flow_table *t, enum ip_family f, uint32_t mark, uint32_t entry,
+	enum lane_dir dir, uint32_t generation);
+void flow_mark_clear(struct flow_table *t, enum ip_family f, uint32_t mark);
+/* Is any mark set? Any thread. */
+bool flow_marks_used(const struct flow_table *t);
 /* One entry that died while it was held, or FLOW_NONE. When nothing holds it any more, it is
  * buried by this call; otherwise by the flow_let_go() that ends it. */
 uint32_t flow_held_take(struct flow_table *t, enum ip_family f);

@@ -80,6 +80,10 @@ struct flow_half {
 struct flow_table {
 	struct flow_half half[IP_FAMILIES];
 	struct flow_salt salt;
+	/* What a NIC's marks stand for, by mark: entry << 1 | direction, + 1, and above it the
+	 * entry's generation; 0: nothing. Writer: the offload thread. */
+	_Atomic uint64_t *marks[IP_FAMILIES];
+	_Atomic uint32_t marks_used;
 	struct grace *grace;
 	uint32_t workers;
 	void *(*alloc)(void *arg, size_t size, size_t align, const char *name);

@@ -104,6 +104,27 @@ void flow_let_go(
 		flow_bury(t, f, entry);
 }
 
+void flow_mark_set(struct flow_table *t, enum ip_family f, uint32_t mark, uint32_t entry,
+	enum lane_dir dir, uint32_t generation)
+{
+	uint64_t slot = (uint64_t)entry << 1 | dir;
+
+	atomic_store_explicit(
+		&t->marks[f][mark], (uint64_t)generation << 32 | (slot + 1), memory_order_release);
+	atomic_fetch_add_explicit(&t->marks_used, 1, memory_order_relaxed);
+}
+
+void flow_mark_clear(struct flow_table *t, enum ip_family f, uint32_t mark)
+{
+	atomic_store_explicit(&t->marks[f][mark], 0, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&t->marks_used, 1, memory_order_relaxed);
+}
+
+bool flow_marks_used(const struct flow_table *t)
+{
+	return atomic_load_explicit(&t->marks_used, memory_order_relaxed) != 0;
+}
+
 void flow_note(struct flow_table *t, enum ip_family f, uint32_t entry, uint32_t generation,
 	enum lane_dir dir, uint32_t word)
 {

@@ -73,6 +73,34 @@ FLOW_INLINE bool flow_probe_final(const struct burst *b, lanes_t i)
 	return atomic_load_explicit(&b->bucket[i]->next, memory_order_relaxed) == 0;
 }
 
+/* --- marks (flow.h) ---------------------------------------------------------------------------
+ */
+
+/* What a mark stands for. False: nothing. */
+FLOW_INLINE bool flow_mark_read(
+	const struct flow_table *t, bool v6, uint16_t mark, uint32_t *slot, uint32_t *generation)
+{
+	uint64_t word = atomic_load_explicit(&t->marks[v6][mark], memory_order_acquire);
+
+	*slot = (uint32_t)word - 1;
+	*generation = (uint32_t)(word >> 32);
+	return word != 0;
+}
+
+/* Starts the load of the entry that the lane's mark names. */
+FLOW_INLINE void flow_mark_aim(const struct flow_table *t, bool v6, uint16_t mark)
+{
+	uint32_t slot, generation;
+	const char *line;
+
+	if (!flow_mark_read(t, v6, mark, &slot, &generation))
+		return;
+	line = (const char *)flow_meta_of(&t->half[v6], v6, slot >> 1);
+	__builtin_prefetch(line);
+	if (v6)
+		__builtin_prefetch(line + 64);
+}
+
 /* A lookup of the lane's key alone. */
 FLOW_INLINE uint32_t flow_lookup_aimed(
 	const struct flow_table *t, const struct burst *b, lanes_t i, bool v6)

@@ -32,6 +32,7 @@ enum offload_state {
 	OFFLOAD_PENDING,  /* the insert runs */
 	OFFLOAD_HARDWARE, /* a rule carries it */
 	OFFLOAD_REVOKING, /* the rule may still act */
+	OFFLOAD_PARTIAL,  /* a rule marks its packets for the worker; the reason is why no more */
 	OFFLOAD_STATES
 };
 
@@ -88,8 +89,9 @@ struct offload_request {
 	uint8_t ttl;         /* NOMINATE: as received */
 	uint8_t kind;        /* enum offload_request_kind */
 	uint8_t family;
-	uint8_t dir : 4;   /* enum lane_dir */
-	uint8_t shift : 4; /* NOMINATE: it stands for 2^shift packets */
+	uint8_t dir : 1;    /* enum lane_dir */
+	uint8_t marked : 1; /* NOMINATE: the NIC had marked the packet */
+	uint8_t shift : 4;  /* NOMINATE: it stands for 2^shift packets */
 	uint16_t in_vport;
 };
 

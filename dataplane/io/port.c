@@ -120,6 +120,19 @@ static void offloads_choose(
 		conf->rxmode.mtu = p->cfg.mtu;
 }
 
+/* Whether marks of rules come with the buffers: some drivers want to be asked before the port is
+ * configured. One that has no answer does what it always did, and the rules' first packets tell. */
+static bool marks_agreed(const struct rim_port *p)
+{
+	uint64_t want = RTE_ETH_RX_METADATA_USER_MARK;
+	int rc;
+
+	if (!p->cfg.marks || (p->cfg.kind != RIM_PORT_PCI && p->cfg.kind != RIM_PORT_ETHDEV))
+		return false;
+	rc = rte_eth_rx_metadata_negotiate(p->eth, &want);
+	return rc == -ENOTSUP || (rc == 0 && (want & RTE_ETH_RX_METADATA_USER_MARK) != 0);
+}
+
 static uint16_t smaller(uint32_t a, uint32_t b)
 {
 	return (uint16_t)(a < b ? a : b);
@@ -163,6 +176,7 @@ static int configure(struct rim *rim, struct rim_port *p, struct rim_error *err)
 			p->cfg.queues, info.max_rx_queues);
 	offloads_choose(p, &info, &conf);
 	conf.intr_conf.rxq = p->rx_interrupt;
+	p->marks = marks_agreed(p);
 	rc = rte_eth_dev_configure(p->eth, p->n_rxq, p->n_txq, &conf);
 	if (rc != 0)
 		return rim_fail(err, rc, "%s: cannot be configured: %s", p->cfg.name,
@@ -252,8 +266,11 @@ static int queues_assign(struct rim *rim, struct rim_view *v, struct rim_port *p
 				best = n;
 		if (v->n_rxq[best] == RIM_RXQS_MAX)
 			return -ENOSPC;
-		v->rxq[best][v->n_rxq[best]++] = (struct rim_rxq){
-			.eth = p->eth, .queue = q, .port = p->index, .csum = p->rx_csum};
+		v->rxq[best][v->n_rxq[best]++] = (struct rim_rxq){.eth = p->eth,
+			.queue = q,
+			.port = p->index,
+			.csum = p->rx_csum,
+			.marks = p->marks};
 		p->rx_worker[q] = (uint8_t)best;
 	}
 	return 0;

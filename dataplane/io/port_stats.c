@@ -37,6 +37,7 @@ static void info_fill(const struct rim_port *p, struct rim_port_info *out)
 		.ethdev = p->eth,
 		.kind = p->cfg.kind,
 		.up = p->up,
+		.marks = p->marks,
 		.rx_checksum = p->rx_csum,
 		.tx_shared = p->tx_shared,
 		.speed_mbps = p->speed,

@@ -153,6 +153,7 @@ struct rim_port_config {
 	uint16_t descriptors;       /* per queue; 0: 1024 */
 	uint16_t mtu;               /* 0: the interface's, else 1500 */
 	bool not_promiscuous;
+	bool marks; /* rules of this port may mark packets; pci, ethdev */
 };
 
 struct rim_port_info {
@@ -164,6 +165,7 @@ struct rim_port_info {
 	char driver[32];
 	uint8_t mac[6];
 	bool up;
+	bool marks;          /* the marks of its rules reach the buffers */
 	bool rx_checksum;    /* the driver checks and its word is taken */
 	bool tx_shared;      /* fewer transmit queues than workers: they take a lock */
 	uint32_t speed_mbps; /* 0: unknown */

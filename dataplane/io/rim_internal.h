@@ -66,6 +66,7 @@ struct rim_port {
 	bool auto_queues; /* as many as the device has, up to one a worker */
 	bool rx_csum;
 	bool rx_interrupt; /* asked for, and not known to be missing */
+	bool marks;        /* rules' marks come with the buffers */
 	bool tx_shared;
 	uint8_t tx_retries; /* without progress */
 	uint16_t n_rxq, n_txq;
@@ -120,6 +121,7 @@ struct rim_rxq {
 	uint16_t queue;
 	uint8_t port;
 	bool csum;
+	bool marks;
 };
 
 struct rim_view {

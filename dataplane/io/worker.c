@@ -150,6 +150,22 @@ static uint32_t fill_burst(struct rim_worker *rw, const struct rim_rxq *q, uint3
 	return n;
 }
 
+/* Marks of the NIC's rules, from the buffers to the lanes. */
+static __attribute__((noinline)) void take_marks(struct burst *b, uint32_t lanes)
+{
+	lanes_t marked = 0;
+
+	for (uint32_t lane = 0; lane < lanes; lane++) {
+		const struct rte_mbuf *m = b->buf[lane];
+		bool has =
+			(m->ol_flags & RTE_MBUF_F_RX_FDIR_ID) != 0 && m->hash.fdir.hi < FLOW_MARKS;
+
+		b->mark[lane] = has ? (uint16_t)m->hash.fdir.hi : 0;
+		marked |= (lanes_t)has << lane;
+	}
+	b->marked = marked;
+}
+
 static uint32_t receive_queue(struct rim_worker *rw, const struct rim_rxq *q, uint8_t *sit_out)
 {
 	struct worker *w = &rw->w;
@@ -168,6 +184,9 @@ static uint32_t receive_queue(struct rim_worker *rw, const struct rim_rxq *q, ui
 	w->burst.to.classify = ~UINT64_C(0) >> (BURST_MAX - lanes);
 	w->burst.count = (uint16_t)lanes;
 	w->burst.resized = 0;
+	w->burst.marked = 0;
+	if (__builtin_expect(q->marks, 0) && flow_marks_used(w->dp->flows))
+		take_marks(&w->burst, lanes);
 	w->admission.behind = n == BURST_MAX;
 	rw->rim->cfg.run(w, &w->burst);
 	if (__builtin_expect(w->counters.drops[DROP_NewFlowRefused] != refused, 0))

@@ -257,6 +257,7 @@ void choice_nominate(struct choice *c, uint32_t id, uint32_t generation, enum la
 		begin_anew(c, id, n, generation);
 	n->seen[dir].vport = seen->vport;
 	n->seen[dir].ttl = seen->ttl;
+	n->seen[dir].worker = seen->worker;
 	if (seen->len > n->seen[dir].len)
 		n->seen[dir].len = seen->len;
 	if (queued(n)) {

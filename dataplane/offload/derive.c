@@ -134,27 +134,41 @@ static void fill_rewrite(struct offload_rule *r, const struct flow_view *v, enum
 		r->to.vlan = (uint16_t)((nh->l2[14] & 0x0f) << 8 | nh->l2[15]);
 }
 
+/* What is asked of the flow and the side that it comes from. */
+static int derive_in(const struct dataplane *dp, const struct offload_ports *ports,
+	const struct offload_limits *limits, uint32_t now_ms, const struct flow_view *v,
+	enum lane_dir dir, const struct offload_seen *seen, const struct vport **in)
+{
+	const struct svc_domain *services =
+		atomic_load_explicit(&dp->services, memory_order_acquire);
+	struct ip_addr src = key_addr(v->key[dir].src);
+	int reason = offload_flow_allows(limits, now_ms, v);
+
+	*in = vport_at(atomic_load_explicit(&dp->vports, memory_order_acquire), seen->vport);
+	if (reason == 0)
+		reason = port_of(ports, *in);
+	if (reason != 0)
+		return reason;
+	if (seen->ttl <= 1 || backend_left(services, v) || !guard_passes(*in, &src) ||
+		(dir == DIR_FORWARD && changed_hands(services, v, *in)))
+		return OFFLOAD_NotEstablished;
+	return 0;
+}
+
 int offload_derive(const struct dataplane *dp, const struct offload_ports *ports,
 	const struct offload_limits *limits, uint32_t now_ms, const struct flow_view *v,
 	enum lane_dir dir, const struct offload_seen *seen, struct offload_rule *out,
 	struct offload_path *path)
 {
 	const struct vport_table *vports = atomic_load_explicit(&dp->vports, memory_order_acquire);
-	const struct svc_domain *services =
-		atomic_load_explicit(&dp->services, memory_order_acquire);
 	const struct route_domain *routes = atomic_load_explicit(&dp->routes, memory_order_acquire);
-	const struct vport *in = vport_at(vports, seen->vport), *to;
-	struct ip_addr src = key_addr(v->key[dir].src), dst = key_addr(v->key[!dir].src);
+	struct ip_addr dst = key_addr(v->key[!dir].src);
+	const struct vport *in, *to;
 	const struct next_hop *nh;
-	int reason = offload_flow_allows(limits, now_ms, v);
+	int reason = derive_in(dp, ports, limits, now_ms, v, dir, seen, &in);
 
-	if (reason == 0)
-		reason = port_of(ports, in);
 	if (reason != 0)
 		return reason;
-	if (seen->ttl <= 1 || backend_left(services, v) || !guard_passes(in, &src) ||
-		(dir == DIR_FORWARD && changed_hands(services, v, in)))
-		return OFFLOAD_NotEstablished;
 	nh = next_hop_get(dp->next_hops, fib_lookup(routes->fib, &dst));
 	if (nh->kind != NEXT_HOP_FORWARD)
 		return OFFLOAD_NextHopUnresolved;
@@ -180,6 +194,57 @@ int offload_derive(const struct dataplane *dp, const struct offload_ports *ports
 		.out = (uint8_t)to->port,
 		.in_vport = in->id,
 		.out_vport = to->id};
+	return 0;
+}
+
+bool offload_is_path_reason(int reason)
+{
+	switch (reason) {
+	case OFFLOAD_PortNotEthdev:
+	case OFFLOAD_OtherSwitchDomain:
+	case OFFLOAD_MtuShrinks:
+	case OFFLOAD_ShapeUnsupported:
+	case OFFLOAD_ShapeQuarantined:
+	case OFFLOAD_NoTtlDialect:
+	case OFFLOAD_NoTcpFlagMatch:
+	case OFFLOAD_NoMacMatch:
+	case OFFLOAD_PortUntrusted:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The 5-tuple and no more: a worker sees the packet and judges it, FIN and TTL and all. */
+int offload_derive_partial(const struct dataplane *dp, const struct offload_ports *ports,
+	const struct offload_limits *limits, uint32_t now_ms, const struct flow_view *v,
+	enum lane_dir dir, const struct offload_seen *seen, uint32_t mark, struct offload_rule *out,
+	struct offload_path *path)
+{
+	const struct vport *in;
+	int reason = derive_in(dp, ports, limits, now_ms, v, dir, seen, &in);
+
+	if (reason != 0)
+		return reason;
+	/* Behind a tag, few drivers find the ports. */
+	if (!ports->at[in->port].marks || in->vlan != 0 ||
+		ports->at[in->port].queue[seen->worker] == OFFLOAD_NO_PORT)
+		return OFFLOAD_ShapeUnsupported;
+	if (mark == 0)
+		return OFFLOAD_TableFull;
+	memset(out, 0, sizeof(*out));
+	fill_match(out, v, dir, in, 0);
+	memset(out->match.smac, 0, sizeof(out->match.smac));
+	memset(out->match.dmac, 0, sizeof(out->match.dmac));
+	out->match.no_tcp_control = out->match.not_fragment = false;
+	out->match.port = ports->at[in->port].ethdev;
+	out->fate = OFFLOAD_FATE_MARK;
+	out->mark = mark;
+	out->queue = ports->at[in->port].queue[seen->worker];
+	*path = (struct offload_path){.in = (uint8_t)in->port,
+		.out = (uint8_t)in->port,
+		.in_vport = in->id,
+		.out_vport = in->id};
 	return 0;
 }
 

@@ -20,9 +20,11 @@
 /* Which of the rim's ports are a NIC's, as the offload thread knows them. */
 struct offload_ports {
 	struct {
-		uint16_t ethdev; /* OFFLOAD_NO_PORT: not for offload */
-		uint16_t domain; /* OFFLOAD_NO_PORT: none */
-		bool gone;       /* removed under us, or stopped as the last resort */
+		uint16_t ethdev;             /* OFFLOAD_NO_PORT: not for offload */
+		uint16_t domain;             /* OFFLOAD_NO_PORT: none */
+		bool gone;                   /* removed under us, or stopped as the last resort */
+		bool marks;                  /* partial rules may be made */
+		uint16_t queue[WORKERS_MAX]; /* one that the worker polls */
 	} at[OFFLOAD_PORTS_MAX];
 };
 
@@ -31,6 +33,7 @@ struct offload_seen {
 	uint16_t vport; /* 0: none seen yet */
 	uint16_t len;   /* longest */
 	uint8_t ttl;
+	uint8_t worker; /* that saw it */
 };
 
 struct offload_limits {
@@ -48,6 +51,16 @@ int offload_derive(const struct dataplane *dp, const struct offload_ports *ports
 	const struct offload_limits *limits, uint32_t now_ms, const struct flow_view *v,
 	enum lane_dir dir, const struct offload_seen *seen, struct offload_rule *out,
 	struct offload_path *path);
+
+/* The same where hardware only marks the packets and gives them to the worker that saw them: asked
+ * for when a full rule cannot be. mark 0: none is left. */
+int offload_derive_partial(const struct dataplane *dp, const struct offload_ports *ports,
+	const struct offload_limits *limits, uint32_t now_ms, const struct flow_view *v,
+	enum lane_dir dir, const struct offload_seen *seen, uint32_t mark, struct offload_rule *out,
+	struct offload_path *path);
+
+/* Does the reason lie on the packet's way, so that marking it is still worth something? */
+bool offload_is_path_reason(int reason);
 
 /* What of the flow itself forbids it, whatever the ports can; 0: nothing. Any thread. */
 int offload_flow_allows(

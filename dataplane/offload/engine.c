@@ -160,9 +160,13 @@ static void resident_seen(struct offload_engine *e, uint32_t slot, const struct 
 		life_complete(e, slot, q->dir & 1, seen);
 		return;
 	}
+	if (leg->mark != 0 && q->marked) {
+		leg->marked += UINT64_C(1) << q->shift;
+		return;
+	}
 	if (engine_now_us(e) - r->since_us < IN_FLIGHT_US || r->state != RESIDENT_IN)
 		return;
-	if (seen->ttl != leg->seen.ttl || seen->vport != leg->seen.vport) {
+	if ((leg->mark == 0 && seen->ttl != leg->seen.ttl) || seen->vport != leg->seen.vport) {
 		e->stats.ttl_changed++;
 		leg->seen = *seen;
 		life_revoke(e, slot, OFFLOAD_Budget, true);
@@ -173,11 +177,13 @@ static void resident_seen(struct offload_engine *e, uint32_t slot, const struct 
 		r->suspect++;
 }
 
-static void serve(struct offload_engine *e, const struct offload_request *q, uint64_t now_us)
+static void serve(
+	struct offload_engine *e, const struct offload_request *q, uint32_t worker, uint64_t now_us)
 {
 	uint32_t id = choice_id((enum ip_family)(q->family & 1), q->entry);
 	uint32_t slot = life_find(e, id, q->generation);
-	struct offload_seen seen = {.vport = q->in_vport, .len = q->len, .ttl = q->ttl};
+	struct offload_seen seen = {
+		.vport = q->in_vport, .len = q->len, .ttl = q->ttl, .worker = (uint8_t)worker};
 
 	e->stats.requests++;
 	switch (q->kind) {
@@ -220,7 +226,7 @@ static bool drain_rings(struct offload_engine *e)
 		int left = REQUESTS_A_TURN;
 
 		while (e->ring[w] != NULL && left > 0 && spsc_get(e->ring[w], &q)) {
-			serve(e, &q, now);
+			serve(e, &q, w, now);
 			left--;
 		}
 		more |= left == 0;
@@ -268,32 +274,62 @@ static void pass_begin(struct offload_engine *e)
 	pthread_mutex_unlock(&e->lock);
 }
 
-/* 0 when the rules are what they would be made now. */
-static int derived_anew(struct offload_engine *e, const struct resident *r)
+/* 0 when the rule of one direction is what it would be made now. full: of the flow, 0 or why not.
+ */
+static int leg_derived_anew(struct offload_engine *e, const struct flow_view *v,
+	const struct leg *leg, enum lane_dir dir, const struct offload_rule *rule, int full)
 {
 	/* Age was judged when it came. */
 	static const struct offload_limits limits;
+	struct offload_rule marks;
 	struct offload_path path;
-	struct offload_rule rule;
+	int ret;
+
+	if (leg->mark == 0)
+		return full != 0                                        ? full
+			: offload_fingerprint(rule) != leg->fingerprint ? OFFLOAD_Budget
+									: 0;
+	/* What stood in the way of more is gone: it comes back as a full one. What a device refused
+	 * is asked again when the flow comes again. */
+	if (full == 0 &&
+		(leg->why == OFFLOAD_PortNotEthdev || leg->why == OFFLOAD_MtuShrinks ||
+			leg->why == OFFLOAD_OtherSwitchDomain))
+		return OFFLOAD_Budget;
+	if (full != 0 && !offload_is_path_reason(full))
+		return full;
+	ret = offload_derive_partial(e->env.dp, &e->map, &limits, engine_now_ms(e), v, dir,
+		&leg->seen, leg->mark, &marks, &path);
+	return ret != 0                                           ? ret
+		: offload_fingerprint(&marks) != leg->fingerprint ? OFFLOAD_Budget
+								  : 0;
+}
+
+/* 0 when the rules are what they would be made now. */
+static int derived_anew(struct offload_engine *e, const struct resident *r)
+{
+	static const struct offload_limits limits;
+	struct offload_rule rule[2];
+	struct offload_path path;
 	struct flow_view v;
+	int full[2] = {0, 0}, ret = 0;
 
 	if (e->pass_flush || !e->cfg.enabled)
 		return e->cfg.enabled ? OFFLOAD_Budget : OFFLOAD_Disabled;
 	if (flow_read(e->flows, choice_family(id_of(r)), choice_entry(id_of(r)), &v) < 0)
 		return OFFLOAD_NotEstablished;
-	for (int d = 0; d < 2; d++) {
-		int ret;
-
-		if (r->leg[d].handle == NULL)
-			continue;
-		ret = offload_derive(e->env.dp, &e->map, &limits, engine_now_ms(e), &v,
-			(enum lane_dir)d, &r->leg[d].seen, &rule, &path);
-		if (ret != 0)
-			return ret;
-		if (offload_fingerprint(&rule) != r->leg[d].fingerprint)
-			return OFFLOAD_Budget;
-	}
-	return 0;
+	for (int d = 0; d < 2; d++)
+		if (r->leg[d].seen.vport != 0)
+			full[d] = offload_derive(e->env.dp, &e->map, &limits, engine_now_ms(e), &v,
+				(enum lane_dir)d, &r->leg[d].seen, &rule[d], &path);
+	/* A mark that is there for the other direction's sake stays as long as that reason does. */
+	for (int d = 0; d < 2 && ret == 0; d++)
+		if (r->leg[d].handle != NULL)
+			ret = leg_derived_anew(e, &v, &r->leg[d], (enum lane_dir)d, &rule[d],
+				full[d] == 0 && r->leg[d].mark != 0 &&
+						v.key[0].proto == IP_PROTO_TCP
+					? full[!d]
+					: full[d]);
+	return ret;
 }
 
 /* The next few residents: who must go, and why. */
@@ -322,7 +358,9 @@ static uint32_t pass_collect(
 static void pass_overdue(struct offload_engine *e)
 {
 	for (uint16_t i = 0; i < OFFLOAD_PORTS_MAX; i++)
-		if (e->port[i].state == PORT_READY && e->port[i].facts.proxy == e->map.at[i].ethdev)
+		if (e->port[i].state == PORT_READY &&
+			(e->port[i].facts.proxy == e->map.at[i].ethdev ||
+				e->port[i].stats.partial != 0))
 			ports_escalate(e, e->map.at[i].ethdev);
 }
 

@@ -54,7 +54,7 @@ struct engine_port {
 	uint64_t relearned_us; /* of the last flush because of drift */
 	uint64_t full_until_us;
 	uint32_t full_ms; /* grows while the device says full */
-	bool probed_with_peer;
+	bool probed, probed_with_peer;
 	struct offload_port_stats stats;
 };
 
@@ -71,6 +71,13 @@ struct leg {
 	uint16_t ethdev; /* whose flush takes the rule with it */
 	uint16_t shape;
 	uint8_t refusals; /* of its removal */
+	/* Partial: mark 0 is a full rule. Its packets are the worker's, and nobody counts them but
+	 * the samples that say so. */
+	uint16_t mark;
+	uint8_t why;     /* enum offload_reason: not full */
+	bool neither;    /* the way gives room for no rule at all */
+	uint64_t marked; /* packets, by samples */
+	uint64_t marked_polled;
 };
 
 enum resident_state {
@@ -132,6 +139,9 @@ struct offload_engine {
 	/* What the last ticks saw, each counted less than the one before. */
 	double asked, answered; /* nominations; rules made */
 	uint64_t asked_before, answered_before;
+	/* Marks that nobody has, the longest unused first. */
+	uint16_t *free_marks; /* ring of FLOW_MARKS */
+	uint32_t marks_head, marks_tail;
 
 	/* The pass that derives every rule again. */
 	uint64_t pass_wanted, pass_taken, pass_done; /* tickets */
@@ -177,7 +187,9 @@ uint32_t speed_slowest(struct offload_engine *e, uint64_t now_us);
 
 /* --- ports.c ---------------------------------------------------------------------------------- */
 
-int ports_add(struct offload_engine *e, uint16_t index, uint16_t ethdev);
+/* queue: of each worker; NULL: 0. */
+int ports_add(struct offload_engine *e, uint16_t index, uint16_t ethdev,
+	const uint16_t queue[WORKERS_MAX]);
 void ports_remove(struct offload_engine *e, uint16_t index);
 /* Does this error of a call mean that the device left? */
 bool ports_is_gone(struct offload_engine *e, struct engine_port *p, int error);
@@ -185,7 +197,9 @@ bool ports_is_gone(struct offload_engine *e, struct engine_port *p, int error);
 void ports_gone(struct offload_engine *e, struct engine_port *p);
 /* The port whose ethdev that is, or NULL. */
 struct engine_port *ports_of(struct offload_engine *e, uint16_t ethdev);
-/* 0, or why nothing may be inserted now: BreakerOpen, TableFull, PortGone. */
+/* 0, or why nothing may be inserted now: BreakerOpen, TableFull, PortGone. Behind an open breaker
+ * one insert tries. */
+int ports_may_ask(struct offload_engine *e, const struct engine_port *p);
 int ports_may_insert(struct offload_engine *e, struct engine_port *p);
 /* What an insert told about the port. Returns the reason for the flow. */
 enum offload_reason ports_refused(struct offload_engine *e, struct engine_port *p,

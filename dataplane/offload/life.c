@@ -30,13 +30,20 @@ int life_init(struct offload_engine *e)
 	e->n_slots = e->cfg.capacity;
 	e->at = calloc(e->n_slots, sizeof(*e->at));
 	e->free = SLOT_NONE;
-	return e->at != NULL ? 0 : -ENOMEM;
+	e->free_marks = malloc(FLOW_MARKS * sizeof(*e->free_marks));
+	if (e->at == NULL || e->free_marks == NULL)
+		return -ENOMEM;
+	for (uint16_t mark = 1; mark < FLOW_MARKS; mark++)
+		e->free_marks[e->marks_tail++] = mark;
+	return 0;
 }
 
 void life_fini(struct offload_engine *e)
 {
 	free(e->at);
+	free(e->free_marks);
 	e->at = NULL;
+	e->free_marks = NULL;
 }
 
 static uint32_t slot_take(struct offload_engine *e)
@@ -78,6 +85,29 @@ uint32_t life_find(struct offload_engine *e, uint32_t id, uint32_t generation)
 	return slot;
 }
 
+/* --- marks -------------------------------------------------------------------------------------
+ */
+
+/* The next mark that mark_take() gives; 0: none. */
+static uint16_t mark_next(const struct offload_engine *e)
+{
+	return e->marks_head != e->marks_tail ? e->free_marks[e->marks_head % FLOW_MARKS] : 0;
+}
+
+static void mark_take(struct offload_engine *e, const struct resident *r, enum lane_dir dir,
+	uint32_t entry, enum ip_family f)
+{
+	flow_mark_set(e->flows, f, mark_next(e), entry, dir, r->generation);
+	e->marks_head++;
+}
+
+/* First in, first out: a mark rests for as long as others are there. */
+static void mark_give(struct offload_engine *e, uint16_t mark, enum ip_family f)
+{
+	flow_mark_clear(e->flows, f, mark);
+	e->free_marks[e->marks_tail++ % FLOW_MARKS] = mark;
+}
+
 /* --- one rule ----------------------------------------------------------------------------------
  */
 
@@ -100,26 +130,40 @@ static void refuse(struct offload_engine *e, enum offload_reason why)
 	e->stats.refused[why]++;
 }
 
+/* What is to become of one direction. */
+struct plan {
+	bool seen;    /* a packet went by */
+	bool derived; /* a full rule, whatever ports say to it */
+	int full;     /* 0, or why not */
+	int partial;
+	struct offload_rule rule, mark_rule;
+	struct offload_path path, mark_path;
+	struct offload_dialect dialect, mark_dialect;
+};
+
+static bool plan_any(const struct plan *p)
+{
+	return p->seen && (p->full == 0 || p->partial == 0);
+}
+
 /* 0, a reason, or -ESRCH when the flow ended. */
 static int leg_insert(struct offload_engine *e, struct resident *r, enum lane_dir dir,
-	const struct offload_rule *rule, const struct offload_path *path,
-	const struct offload_seen *seen)
+	const struct plan *plan, const struct offload_seen *seen)
 {
+	bool partial = plan->full != 0;
+	const struct offload_rule *rule = partial ? &plan->mark_rule : &plan->rule;
+	const struct offload_path *path = partial ? &plan->mark_path : &plan->path;
+	const struct offload_dialect *dialect = partial ? &plan->mark_dialect : &plan->dialect;
 	enum ip_family f = choice_family(id_of(r));
 	uint32_t entry = choice_entry(id_of(r));
 	struct engine_port *p = &e->port[path->in];
 	struct leg *leg = &r->leg[dir];
-	struct offload_dialect dialect;
 	struct offload_error err = {0};
 	struct offload_handle *handle = NULL;
 	uint64_t start;
 	int ret;
 
-	ret = p->caps != NULL ? offload_caps_find(p->caps, rule, engine_now_ms(e), &dialect)
-			      : OFFLOAD_PortGone;
-	/* Behind an open breaker this is the one that tries: nothing but the call may refuse it. */
-	if (ret == 0)
-		ret = ports_may_insert(e, p);
+	ret = ports_may_insert(e, p);
 	if (ret != 0)
 		return ret;
 	if (!flow_hold(e->flows, f, entry, r->generation, dir,
@@ -127,12 +171,17 @@ static int leg_insert(struct offload_engine *e, struct resident *r, enum lane_di
 		p->breaker.trying = false;
 		return -ESRCH;
 	}
+	/* The worker knows the mark before the device gives it. */
+	if (partial)
+		mark_take(e, r, dir, entry, f);
 	start = engine_now_us(e);
-	ret = e->env.provider->insert(e->env.provider->arg, rule, &dialect, &handle, &err);
+	ret = e->env.provider->insert(e->env.provider->arg, rule, dialect, &handle, &err);
 	note_latency(e, p, engine_now_us(e) - start);
 	if (ret < 0) {
 		enum offload_reason why = ports_refused(e, p, rule, ret, &err);
 
+		if (partial)
+			mark_give(e, (uint16_t)rule->mark, f);
 		flow_let_go(e->flows, f, entry, dir, engine_word(e, OFFLOAD_SOFTWARE, why));
 		return why;
 	}
@@ -142,14 +191,21 @@ static int leg_insert(struct offload_engine *e, struct resident *r, enum lane_di
 	leg->device_packets = leg->device_bytes = 0;
 	leg->seen = *seen;
 	leg->path = *path;
-	leg->ethdev = dialect.port == OFFLOAD_PORT_IMPLICIT ? rule->match.port : p->facts.proxy;
+	leg->ethdev = partial || dialect->port == OFFLOAD_PORT_IMPLICIT ? rule->match.port
+									: p->facts.proxy;
+	leg->mark = partial ? (uint16_t)rule->mark : 0;
+	leg->why = partial ? (uint8_t)plan->full : OFFLOAD_REASON_NONE;
+	leg->marked = leg->marked_polled = 0;
 	leg->shape = (uint16_t)offload_shape_of(rule);
 	leg->refusals = 0;
 	e->cap.used++;
 	p->stats.rules++;
+	p->stats.partial += partial;
+	e->stats.partial += partial;
 	e->stats.inserted++;
-	flow_hold_word(
-		e->flows, f, entry, dir, engine_word(e, OFFLOAD_HARDWARE, OFFLOAD_REASON_NONE));
+	flow_hold_word(e->flows, f, entry, dir,
+		engine_word(e, partial ? OFFLOAD_PARTIAL : OFFLOAD_HARDWARE,
+			(enum offload_reason)leg->why));
 	return 0;
 }
 
@@ -162,6 +218,12 @@ static void leg_out(
 	leg->handle = NULL;
 	e->cap.used--;
 	e->port[leg->path.in].stats.rules--;
+	if (leg->mark != 0) {
+		e->port[leg->path.in].stats.partial--;
+		e->stats.partial--;
+		mark_give(e, leg->mark, choice_family(id_of(r)));
+		leg->mark = 0;
+	}
 	e->stats.removed++;
 	flow_let_go(e->flows, choice_family(id_of(r)), choice_entry(id_of(r)), dir,
 		engine_word(e, OFFLOAD_SOFTWARE, why));
@@ -180,7 +242,8 @@ static bool leg_remove(struct offload_engine *e, struct resident *r, enum lane_d
 
 	flow_hold_word(e->flows, choice_family(id_of(r)), choice_entry(id_of(r)), dir,
 		engine_word(e, OFFLOAD_REVOKING, (enum offload_reason)r->reason));
-	poll_leg(e, r, dir, &delta);
+	if (leg->mark == 0)
+		poll_leg(e, r, dir, &delta);
 	for (int try = 0; try < REMOVE_TRIES && ret != 0; try++) {
 		ret = provider->remove(provider->arg, handle, &err);
 		if (ret != 0)
@@ -281,32 +344,88 @@ void life_forget(struct offload_engine *e, uint16_t ethdev, enum offload_reason 
 	}
 }
 
-/* What the next packets of the flow would need; 0 or a reason. -ENOENT: it ended. */
+/* What the next packets of the flow would need; -ENOENT: it ended. Marks are not taken yet: both
+ * directions' plans name the next two. */
 static int derive_both(struct offload_engine *e, uint32_t id, uint32_t generation,
-	const struct offload_seen seen[2], struct offload_rule rule[2], struct offload_path path[2],
-	bool want[2])
+	const struct offload_seen seen[2], struct plan plan[2])
 {
 	const struct offload_limits limits = {.min_age_ms = e->cfg.min_age_ms};
+	uint32_t now = engine_now_ms(e);
 	struct flow_view v;
 	int ret;
 
+	memset(plan, 0, 2 * sizeof(*plan));
 	if (e->env.enter != NULL)
 		e->env.enter(e->env.arg);
 	ret = flow_read(e->flows, choice_family(id), choice_entry(id), &v);
 	if (ret == 0 && v.meta.generation != generation)
 		ret = -ENOENT;
 	for (int d = 0; d < 2 && ret == 0; d++) {
-		want[d] = seen[d].vport != 0;
-		if (want[d])
-			ret = offload_derive(e->env.dp, &e->map, &limits, engine_now_ms(e), &v,
-				(enum lane_dir)d, &seen[d], &rule[d], &path[d]);
+		struct plan *p = &plan[d];
+
+		p->seen = seen[d].vport != 0;
+		if (!p->seen)
+			continue;
+		p->full = offload_derive(e->env.dp, &e->map, &limits, now, &v, (enum lane_dir)d,
+			&seen[d], &p->rule, &p->path);
+		p->partial = offload_derive_partial(e->env.dp, &e->map, &limits, now, &v,
+			(enum lane_dir)d, &seen[d], mark_next(e), &p->mark_rule, &p->mark_path);
 	}
 	/* Of TCP both or none: hardware that carries half of it hides the other half's sense. */
-	if (ret == 0 && v.key[0].proto == IP_PROTO_TCP && !(want[0] && want[1]))
+	if (ret == 0 && v.key[0].proto == IP_PROTO_TCP && !(plan[0].seen && plan[1].seen))
 		ret = -EAGAIN;
 	if (e->env.leave != NULL)
 		e->env.leave(e->env.arg);
 	return ret;
+}
+
+/* How to say a rule to its port: 0, or why not. */
+static int words_for(struct offload_engine *e, const struct offload_path *path,
+	const struct offload_rule *rule, struct offload_dialect *out)
+{
+	struct engine_port *p = &e->port[path->in];
+	int why = p->caps != NULL ? ports_may_ask(e, p) : OFFLOAD_PortGone;
+
+	return why != 0 ? why : offload_caps_find(p->caps, rule, engine_now_ms(e), out);
+}
+
+/* What the ports take of it. 0, or why nothing of the flow can leave software. */
+static int plan_settle(struct offload_engine *e, struct plan plan[2])
+{
+	bool tcp = false, full = false, none = false, any = false;
+	int why = 0;
+
+	for (int d = 0; d < 2; d++) {
+		struct plan *p = &plan[d];
+
+		if (!p->seen)
+			continue;
+		p->derived = p->full == 0;
+		if (p->full == 0)
+			p->full = words_for(e, &p->path, &p->rule, &p->dialect);
+		tcp |= p->rule.match.proto == IP_PROTO_TCP ||
+			p->mark_rule.match.proto == IP_PROTO_TCP;
+	}
+	/* Each by itself, but TCP as a pair. */
+	for (int d = 0; d < 2 && tcp; d++)
+		if (plan[d].full == 0 && plan[!d].full != 0)
+			plan[d].full = plan[!d].full;
+	for (int d = 0; d < 2; d++) {
+		struct plan *p = &plan[d];
+
+		if (!p->seen)
+			continue;
+		if (p->full != 0 && !offload_is_path_reason(p->full))
+			p->partial = p->full;
+		else if (p->full != 0 && p->partial == 0)
+			p->partial = words_for(e, &p->mark_path, &p->mark_rule, &p->mark_dialect);
+		why = why == 0 ? p->full : why;
+		full |= p->full == 0;
+		/* Half of a UDP flow is worth having when a driver's words are all that lacks. */
+		none |= !plan_any(p) && !(p->derived && offload_is_path_reason(p->full));
+		any |= plan_any(p);
+	}
+	return !any || (full && none) ? why : 0;
 }
 
 static void note_reason(
@@ -343,6 +462,16 @@ static void turn_away(struct offload_engine *e, uint32_t id, uint32_t generation
 		note_reason(e, id, generation, (enum offload_reason)why);
 }
 
+/* One direction has no way into hardware, while the other is marked there. */
+static void leg_stays(struct offload_engine *e, struct resident *r, enum lane_dir dir, int why)
+{
+	r->leg[dir].neither = true;
+	e->stats.unpaired++;
+	refuse(e, (enum offload_reason)why);
+	flow_note(e->flows, choice_family(id_of(r)), choice_entry(id_of(r)), r->generation, dir,
+		engine_word(e, OFFLOAD_SOFTWARE, (enum offload_reason)why));
+}
+
 static uint32_t resident_new(struct offload_engine *e, uint32_t id, const struct nominee *n)
 {
 	uint32_t slot = slot_take(e);
@@ -356,6 +485,8 @@ static uint32_t resident_new(struct offload_engine *e, uint32_t id, const struct
 		atomic_store_explicit(&r->leg[d].packets, 0, memory_order_relaxed);
 		atomic_store_explicit(&r->leg[d].bytes, 0, memory_order_relaxed);
 		r->leg[d].handle = NULL;
+		r->leg[d].mark = 0;
+		r->leg[d].neither = false;
 		r->leg[d].seen = n->seen[d];
 	}
 	atomic_store_explicit(&r->polled_us, 0, memory_order_relaxed);
@@ -385,11 +516,12 @@ static void admit_one(struct offload_engine *e, uint32_t id)
 {
 	struct nominee *n = choice_at(e->choice, id);
 	uint32_t generation = n->generation, slot;
-	struct offload_path path[2];
-	struct offload_rule rule[2];
-	bool want[2] = {false, false};
-	int ret = derive_both(e, id, generation, n->seen, rule, path, want);
+	struct plan plan[2];
+	struct resident *r;
+	int ret = derive_both(e, id, generation, n->seen, plan);
 
+	if (ret == 0)
+		ret = plan_settle(e, plan);
 	if (ret != 0) {
 		turn_away(e, id, generation, ret);
 		return;
@@ -399,26 +531,37 @@ static void admit_one(struct offload_engine *e, uint32_t id)
 		turn_away(e, id, generation, OFFLOAD_TableFull);
 		return;
 	}
+	r = &e->at[slot];
 	atomic_store_explicit(&n->resident, slot, memory_order_relaxed);
 	atomic_store_explicit(&n->state, NOMINEE_RESIDENT, memory_order_release);
-	for (int d = 0; d < 2 && ret == 0; d++)
-		if (want[d]) {
-			ret = leg_insert(
-				e, &e->at[slot], (enum lane_dir)d, &rule[d], &path[d], &n->seen[d]);
-			e->insert_left -= e->insert_left != 0;
+	for (int d = 0; d < 2 && ret == 0; d++) {
+		if (!plan[d].seen)
+			continue;
+		if (!plan_any(&plan[d])) {
+			leg_stays(e, r, (enum lane_dir)d, plan[d].full);
+			continue;
 		}
+		/* The other direction took the mark that both were told. */
+		plan[d].mark_rule.mark = mark_next(e);
+		ret = plan[d].full != 0 && plan[d].mark_rule.mark == 0
+			? OFFLOAD_TableFull
+			: leg_insert(e, r, (enum lane_dir)d, &plan[d], &n->seen[d]);
+		e->insert_left -= e->insert_left != 0;
+	}
 	/* The device was flushed meanwhile, and this flow's first rule with it. */
-	if (e->at[slot].state == RESIDENT_FREE || id_of(&e->at[slot]) != id)
+	if (r->state == RESIDENT_FREE || id_of(r) != id)
 		return;
-	if (ret == 0 && still_settled(e, &e->at[slot]))
+	if (ret == 0 && still_settled(e, r))
 		return;
-	if (ret > 0 && rule[0].match.proto != IP_PROTO_TCP && e->at[slot].leg[0].handle != NULL) {
-		/* Half of a UDP flow is worth having: nothing in it depends on the other half. */
+	if (ret > 0 && r->leg[0].handle != NULL &&
+		(r->leg[0].mark != 0 || plan[0].rule.match.proto != IP_PROTO_TCP)) {
+		/* Half of a UDP flow is worth having, and half of the marks: nothing in it depends
+		 * on the other half. */
 		refuse(e, (enum offload_reason)ret);
 		e->stats.unpaired++;
 		return;
 	}
-	e->stats.unpaired += ret > 0 && e->at[slot].leg[0].handle != NULL;
+	e->stats.unpaired += ret > 0 && r->leg[0].handle != NULL;
 	if (!life_revoke(
 		    e, slot, ret > 0 ? (enum offload_reason)ret : OFFLOAD_NotEstablished, false))
 		return;
@@ -430,17 +573,20 @@ void life_complete(
 {
 	struct resident *r = &e->at[slot];
 	struct offload_seen both[2] = {r->leg[0].seen, r->leg[1].seen};
-	struct offload_path path[2];
-	struct offload_rule rule[2];
-	bool want[2];
+	struct plan plan[2];
 	int ret;
 
 	both[dir] = *seen;
-	if (r->state != RESIDENT_IN || e->insert_left == 0 || e->cap.used >= e->cap.learned)
+	if (r->state != RESIDENT_IN || r->leg[dir].neither || e->insert_left == 0 ||
+		e->cap.used >= e->cap.learned)
 		return;
-	ret = derive_both(e, id_of(r), r->generation, both, rule, path, want);
+	ret = derive_both(e, id_of(r), r->generation, both, plan);
 	if (ret == 0)
-		ret = leg_insert(e, r, dir, &rule[dir], &path[dir], seen);
+		ret = plan_settle(e, plan);
+	if (ret == 0 && plan_any(&plan[dir]))
+		ret = leg_insert(e, r, dir, &plan[dir], seen);
+	else if (ret >= 0)
+		leg_stays(e, r, dir, plan[dir].full);
 	e->insert_left--;
 	if (ret > 0)
 		refuse(e, (enum offload_reason)ret);

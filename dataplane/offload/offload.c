@@ -38,6 +38,7 @@ struct offload {
 	bool woken;
 	enum command command;
 	uint16_t index, ethdev;
+	uint16_t queue[WORKERS_MAX];
 	bool ready; /* the port just added */
 	struct offload_config cfg;
 };
@@ -49,7 +50,7 @@ static void run_command(struct offload *o)
 {
 	switch (o->command) {
 	case COMMAND_ADD:
-		if (ports_add(o->e, o->index, o->ethdev) < 0 && o->e->env.alarm != NULL)
+		if (ports_add(o->e, o->index, o->ethdev, o->queue) < 0 && o->e->env.alarm != NULL)
 			o->e->env.alarm(o->e->env.arg, "port_refused", "see=offload");
 		o->ready = o->index < OFFLOAD_PORTS_MAX && o->e->port[o->index].state == PORT_READY;
 		break;
@@ -201,8 +202,10 @@ struct spsc *offload_ring(struct offload *o, uint32_t worker)
 	return worker < WORKERS_MAX ? o->e->ring[worker] : NULL;
 }
 
-bool offload_port_add(struct offload *o, uint16_t index, uint16_t ethdev)
+bool offload_port_add(
+	struct offload *o, uint16_t index, uint16_t ethdev, const uint16_t queue[WORKERS_MAX])
 {
+	memcpy(o->queue, queue, sizeof(o->queue));
 	o->index = index;
 	o->ethdev = ethdev;
 	command(o, COMMAND_ADD);

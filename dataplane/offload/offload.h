@@ -74,7 +74,7 @@ struct offload_port_stats {
 	const char *breaker;                   /* "Closed", "Open", "Trying" */
 	char driver[32];
 	bool representor, untrusted;
-	uint32_t rules;
+	uint32_t rules, partial; /* of the rules those that only mark */
 	uint64_t inserts[OFFLOAD_INSERT_RESULTS];
 	uint64_t removes, remove_errors, flushes, stops, breaker_opened;
 	uint32_t quarantined;    /* shapes */
@@ -84,7 +84,7 @@ struct offload_port_stats {
 struct offload_stats {
 	bool enabled;
 	const char *provider;
-	uint32_t flows, rules, waiting, revoking;
+	uint32_t flows, rules, partial, waiting, revoking;
 	uint32_t capacity, capacity_learned;
 	uint64_t requests, nominations, judged, too_slow, candidates;
 	uint64_t refused[OFFLOAD_REASONS]; /* directions or flows, each time */
@@ -123,8 +123,10 @@ void offload_configure(struct offload *o, const struct offload_config *cfg);
 /* What worker.offload is to be, NULL when there is no such worker. Until offload_stop(). */
 struct spsc *offload_ring(struct offload *o, uint32_t worker);
 
-/* The rim's port of that index is that ethdev: it is probed, then may take part. True: it will. */
-bool offload_port_add(struct offload *o, uint16_t index, uint16_t ethdev);
+/* The rim's port of that index is that ethdev: it is probed, then may take part. queue: one that
+ * each worker polls, UINT16_MAX when it polls none. True: it will take part. */
+bool offload_port_add(
+	struct offload *o, uint16_t index, uint16_t ethdev, const uint16_t queue[WORKERS_MAX]);
 /* Its rules are out, or were flushed, when this returns: the port may be closed. */
 void offload_port_remove(struct offload *o, uint16_t index);
 

@@ -181,7 +181,7 @@ static void quarantine(struct offload_engine *e, uint32_t slot)
 		struct engine_port *p = &e->port[leg->path.in];
 		char text[96];
 
-		if (leg->handle == NULL ||
+		if (leg->handle == NULL || leg->marked != 0 ||
 			atomic_load_explicit(&leg->packets, memory_order_relaxed) != 0)
 			continue;
 		offload_caps_quarantine(p->caps, leg->shape);
@@ -217,6 +217,12 @@ static void poll_one(struct offload_engine *e, uint32_t slot)
 
 		if (r->leg[d].handle == NULL)
 			continue;
+		/* Its packets went through a worker, whose samples are all that is known. */
+		if (r->leg[d].mark != 0) {
+			hits += r->leg[d].marked - r->leg[d].marked_polled;
+			r->leg[d].marked_polled = r->leg[d].marked;
+			continue;
+		}
 		ret = poll_leg(e, r, (enum lane_dir)d, &delta);
 		hits += delta;
 		if (ret < 0 && ports_is_gone(e, p, ret)) {

@@ -54,6 +54,7 @@ static uint16_t peer_of(const struct offload_engine *e, uint16_t index)
 {
 	for (uint16_t i = 0; i < OFFLOAD_PORTS_MAX; i++)
 		if (i != index && e->port[i].state == PORT_READY &&
+			e->map.at[i].domain != OFFLOAD_NO_PORT &&
 			e->map.at[i].domain == e->map.at[index].domain)
 			return e->map.at[i].ethdev;
 	return OFFLOAD_NO_PORT;
@@ -69,9 +70,11 @@ static void probe_all(struct offload_engine *e)
 		if (p->state != PORT_READY || p->probed_with_peer)
 			continue;
 		peer = peer_of(e, i);
-		if (peer == OFFLOAD_NO_PORT)
+		/* Alone it can mark packets at most. */
+		if (peer == OFFLOAD_NO_PORT && (p->probed || !p->facts.mark_in_buffers))
 			continue;
-		p->probed_with_peer = true;
+		p->probed = true;
+		p->probed_with_peer = peer != OFFLOAD_NO_PORT;
 		if (offload_caps_probe(p->caps, peer, engine_now_ms(e)) == -ENODEV)
 			ports_gone(e, p);
 		else if (offload_caps_untrusted(p->caps))
@@ -123,13 +126,15 @@ static int clean(struct offload_engine *e, struct engine_port *p, uint16_t ethde
 /* What has gone by of rules that are still being removed stays counted. */
 static void port_reset(struct engine_port *p)
 {
-	uint32_t rules = p->stats.rules;
+	uint32_t rules = p->stats.rules, partial = p->stats.partial;
 
 	memset(p, 0, sizeof(*p));
 	p->stats.rules = rules;
+	p->stats.partial = partial;
 }
 
-int ports_add(struct offload_engine *e, uint16_t index, uint16_t ethdev)
+int ports_add(struct offload_engine *e, uint16_t index, uint16_t ethdev,
+	const uint16_t queue[WORKERS_MAX])
 {
 	const struct offload_provider *provider = e->env.provider;
 	struct engine_port *p;
@@ -145,8 +150,12 @@ int ports_add(struct offload_engine *e, uint16_t index, uint16_t ethdev)
 	e->map.at[index].ethdev = ethdev;
 	e->map.at[index].domain = p->facts.domain;
 	e->map.at[index].gone = false;
+	e->map.at[index].marks = p->facts.mark_in_buffers;
+	memset(e->map.at[index].queue, 0, sizeof(e->map.at[index].queue));
+	if (queue != NULL)
+		memcpy(e->map.at[index].queue, queue, sizeof(e->map.at[index].queue));
 	p->state = PORT_USELESS;
-	if (p->facts.domain == OFFLOAD_NO_PORT)
+	if (p->facts.domain == OFFLOAD_NO_PORT && !p->facts.mark_in_buffers)
 		return 0;
 	ret = clean(e, p, ethdev);
 	if (ret < 0)
@@ -193,7 +202,7 @@ void ports_remove(struct offload_engine *e, uint16_t index)
 	port_reset(p);
 	e->map.at[index].ethdev = OFFLOAD_NO_PORT;
 	e->map.at[index].domain = OFFLOAD_NO_PORT;
-	e->map.at[index].gone = false;
+	e->map.at[index].gone = e->map.at[index].marks = false;
 }
 
 bool ports_is_gone(struct offload_engine *e, struct engine_port *p, int error)
@@ -228,7 +237,7 @@ void ports_gone(struct offload_engine *e, struct engine_port *p)
 /* --- what an insert tells ----------------------------------------------------------------------
  */
 
-int ports_may_insert(struct offload_engine *e, struct engine_port *p)
+int ports_may_ask(struct offload_engine *e, const struct engine_port *p)
 {
 	const struct engine_port *proxy = ports_of(e, p->facts.proxy);
 	uint64_t now = engine_now_us(e);
@@ -237,12 +246,18 @@ int ports_may_insert(struct offload_engine *e, struct engine_port *p)
 		return OFFLOAD_PortGone;
 	if (now < p->full_until_us)
 		return OFFLOAD_TableFull;
-	if (p->breaker.open_ms != 0) {
-		if (now < p->breaker.open_until_us || p->breaker.trying)
-			return OFFLOAD_BreakerOpen;
-		p->breaker.trying = true;
-	}
+	if (p->breaker.open_ms != 0 && (now < p->breaker.open_until_us || p->breaker.trying))
+		return OFFLOAD_BreakerOpen;
 	return 0;
+}
+
+int ports_may_insert(struct offload_engine *e, struct engine_port *p)
+{
+	int why = ports_may_ask(e, p);
+
+	if (why == 0 && p->breaker.open_ms != 0)
+		p->breaker.trying = true;
+	return why;
 }
 
 void ports_inserted(struct offload_engine *e, struct engine_port *p)
@@ -337,7 +352,7 @@ enum offload_reason ports_refused(struct offload_engine *e, struct engine_port *
 		return OFFLOAD_TableFull;
 	case OFFLOAD_FAILURE_DRIFT:
 		p->stats.inserts[OFFLOAD_INSERT_DRIFT]++;
-		relearn(e, p, p->facts.proxy);
+		relearn(e, p, rule->fate == OFFLOAD_FATE_MARK ? rule->match.port : p->facts.proxy);
 		return OFFLOAD_Backoff;
 	case OFFLOAD_FAILURE_GONE:
 		p->stats.inserts[OFFLOAD_INSERT_GONE]++;

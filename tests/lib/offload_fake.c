@@ -287,7 +287,7 @@ static int fake_insert(void *arg, const struct offload_rule *rule,
 		f->free = h->next;
 		memset(&h->count, 0, sizeof(h->count));
 		h->rule = *rule;
-		h->port = dialect->port == OFFLOAD_PORT_IMPLICIT
+		h->port = rule->fate == OFFLOAD_FATE_MARK || dialect->port == OFFLOAD_PORT_IMPLICIT
 			? rule->match.port
 			: f->port[rule->match.port].facts.proxy;
 		h->held = true;
@@ -529,7 +529,8 @@ bool offload_fake_packet(struct offload_fake *f, const struct offload_rule *like
 	p = port_of(f, like->match.port);
 	h = p != NULL && !p->stopped && !p->no_hit ? find(f, like) : NULL;
 	hit = h != NULL && (h->rule.match.ttl == 0 || h->rule.match.ttl == ttl) &&
-		!(h->rule.match.no_tcp_control && (tcp_flags & 0x07) != 0);
+		!(h->rule.match.no_tcp_control && (tcp_flags & 0x07) != 0) &&
+		h->rule.fate != OFFLOAD_FATE_MARK;
 	if (hit) {
 		h->count.packets += packets;
 		h->count.bytes += bytes;

@@ -119,8 +119,10 @@ int lab_init(struct lab *lab, const struct lab_config *cfg)
 	oc.capacity = cfg->capacity;
 	env.provider = offload_fake_provider(lab->fake);
 	ret = engine_new(&oc, &env, &lab->e);
+	for (uint16_t port = 0; port < 3; port++)
+		offload_fake_port(lab->fake, port)->facts.mark_in_buffers = cfg->marks;
 	for (uint16_t port = 0; port < 2 && ret == 0; port++)
-		ret = ports_add(lab->e, port, port);
+		ret = ports_add(lab->e, port, port, NULL);
 	return ret;
 }
 
@@ -231,8 +233,10 @@ void lab_request(struct lab *lab, enum offload_request_kind kind, enum ip_family
 		.ttl = ttl,
 		.kind = (uint8_t)kind,
 		.family = (uint8_t)f,
-		.dir = (uint8_t)dir & 1,
+		.dir = dir == DIR_REPLY,
 		.shift = atomic_load(&lab->dp.offload_shift) & 15,
+		.marked = !lab->unmarked &&
+			offload_word_state(lab_word(lab, f, entry, dir)) == OFFLOAD_PARTIAL,
 		.in_vport = dir == DIR_FORWARD ? 1 : 2,
 	};
 

@@ -29,11 +29,13 @@ struct lab {
 	struct offload_fake *fake;
 	struct offload_engine *e;
 	uint32_t alarms;
+	bool unmarked; /* packets come without the marks of their rules */
 };
 
 struct lab_config {
 	uint32_t flows;    /* of each family */
 	uint32_t capacity; /* rules, of device and configuration */
+	bool marks;        /* the NIC's ports mark packets where they cannot forward them */
 	struct offload_config offload;
 };
 

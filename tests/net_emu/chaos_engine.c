@@ -112,7 +112,7 @@ void chaos_ports_add(struct chaos *c)
 {
 	chaos_lock(c);
 	for (unsigned i = 0; i < PORTS; i++)
-		ports_add(c->e, c->index[i], c->ethdev[i]);
+		ports_add(c->e, c->index[i], c->ethdev[i], NULL);
 	chaos_unlock(c);
 }
 

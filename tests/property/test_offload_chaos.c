@@ -162,7 +162,7 @@ static void plug(uint16_t port)
 
 	p->present = true;
 	p->stopped = false;
-	ports_add(lab.e, port, port);
+	ports_add(lab.e, port, port, NULL);
 }
 
 static void change_device(void)
@@ -233,6 +233,7 @@ static void chaos(bool faults, double seconds)
 	lab_config_default(&cfg);
 	cfg.flows = 400;
 	cfg.capacity = 240;
+	cfg.marks = true;
 	cfg.offload.idle_demote_ms = 8000;
 	REQUIRE_EQ(lab_init(&lab, &cfg), 0);
 	memset(known, 0, sizeof(known));
@@ -302,7 +303,7 @@ static void script(void)
 	lab_run_ms(&lab, 1100);
 	ports_remove(lab.e, 1);
 	lab_run_ms(&lab, 20);
-	ports_add(lab.e, 1, 1);
+	ports_add(lab.e, 1, 1, NULL);
 	lab_nominate(&lab, IP_V4, plain, DIR_REPLY, 2);
 	lab_nominate(&lab, IP_V4, plain, DIR_FORWARD, 8);
 	lab_run_ms(&lab, 50);

@@ -480,11 +480,11 @@ static void port_that_cannot_be_flushed(void)
 	begin();
 	ports_remove(lab.e, 1);
 	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_FLUSH, 1, 2, -EIO);
-	CHECK_EQ(ports_add(lab.e, 1, 1), 0);
+	CHECK_EQ(ports_add(lab.e, 1, 1, NULL), 0);
 	CHECK_EQ(lab.e->port[1].state, PORT_READY);
 	ports_remove(lab.e, 1);
 	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_FLUSH, 1, 3, -EIO);
-	CHECK_EQ(ports_add(lab.e, 1, 1), -EIO);
+	CHECK_EQ(ports_add(lab.e, 1, 1, NULL), -EIO);
 	CHECK_EQ(lab.e->port[1].state, PORT_STOPPED);
 	CHECK(offload_fake_port(lab.fake, 1)->stopped);
 	end();
@@ -553,7 +553,7 @@ static void port_leaves(void)
 	CHECK_EQ(offload_fake_rules(lab.fake, OFFLOAD_NO_PORT), 0);
 	CHECK_EQ(reason(IP_V4, a, DIR_FORWARD), OFFLOAD_PortGone);
 	lab_run_ms(&lab, 2000);
-	CHECK_EQ(ports_add(lab.e, 1, 1), 0);
+	CHECK_EQ(ports_add(lab.e, 1, 1, NULL), 0);
 	lab_offload(&lab, IP_V4, a);
 	CHECK(lab_in_hardware(&lab, IP_V4, a));
 	end();
