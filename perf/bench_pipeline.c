@@ -37,6 +37,7 @@
 #define ROUNDS_MAX   1000
 #define BURSTS_MAX   100000
 #define FLOOD_BURSTS 2000
+#define SIEGE_TURNS  31
 #define ABSENT       77
 
 static double samples[ROUNDS_MAX], means[ROUNDS_MAX], floors[ROUNDS_MAX];
@@ -286,31 +287,41 @@ static double flooded_round(uint32_t *at, uint64_t *strangers, uint64_t *lost)
 
 /* Two queues that are never empty, one of established flows and one of strangers, as the rim polls
  * them when the worker is behind: so many bursts of the first for one of the second. The ticks of
- * such a turn, the strangers' included, against those of a turn without. */
+ * such a turn, the strangers' included, against those of a turn without: the sum of each place's
+ * median over the turns, because in most turns some burst is interrupted. */
 static double besieged_round(uint32_t *at, uint64_t *strangers, uint64_t *lost)
 {
-	static uint64_t siege[FLOOD_BURSTS], quiet[FLOOD_BURSTS];
+	static uint64_t siege[FLOW_SIT_OUT + 1][SIEGE_TURNS], quiet[FLOW_SIT_OUT][SIEGE_TURNS];
+	struct admission *a = &h.cores[0].w.admission;
 	struct core *c = &h.cores[0];
-	uint32_t n = FLOOD_BURSTS / FLOW_SIT_OUT;
+	double with, without = 0;
 
-	c->w.admission.behind = true;
-	for (uint32_t i = 0; i < n; i++) {
+	a->behind = true;
+	for (uint32_t i = 0; i < SIEGE_TURNS; i++) {
 		uint64_t t0;
 
-		siege[i] = quiet[i] = 0;
 		for (uint32_t k = 0; k < FLOW_SIT_OUT; k++) {
-			quiet[i] += established_burst(c, at, lost);
-			siege[i] += established_burst(c, at, lost);
+			struct admission before = *a;
+
+			quiet[k][i] = established_burst(c, at, lost);
+			/* What it earned for first packets is not this siege's. */
+			*a = before;
+			siege[k][i] = established_burst(c, at, lost);
 		}
 		harness_fill_strangers(c, (uint32_t)(*strangers % h.n_flows));
 		*strangers += BURST;
 		t0 = ticks();
 		measured(&c->w);
 		flow_sweep(h.dp->flows, 0, c->w.now_ms, &c->w.snap.tunables->timeouts);
-		siege[i] += ticks() - t0;
+		siege[FLOW_SIT_OUT][i] = ticks() - t0;
 		grace_passes();
 	}
-	return median(quiet, n) / median(siege, n);
+	with = median(siege[FLOW_SIT_OUT], SIEGE_TURNS);
+	for (uint32_t k = 0; k < FLOW_SIT_OUT; k++) {
+		with += median(siege[k], SIEGE_TURNS);
+		without += median(quiet[k], SIEGE_TURNS);
+	}
+	return without / with;
 }
 
 /* What a flood of first packets, soon more than the table has room for, does to established flows.
