@@ -299,11 +299,11 @@ struct flow_lanes {
 };
 
 static inline __attribute__((always_inline)) void probe_lane(struct burst *b, lanes_t i,
-	const void *entries, const enum ip_family f, struct flow_lanes *out)
+	const void *entries, const enum ip_family f, const bool far, struct flow_lanes *out)
 {
 	uint32_t slot;
 
-	if (!PACKET_LIKELY(flow_probe(b, i, entries, f == IP_V6, &slot))) {
+	if (!PACKET_LIKELY(flow_probe(b, i, entries, f == IP_V6, far, &slot))) {
 		/* Entry 0 stands in: its key is another, or the lane's after all. */
 		slot = 0;
 		out->missed |= LANE(i);
@@ -339,9 +339,9 @@ static inline __attribute__((always_inline)) void visit_lane(struct worker *w, s
 }
 
 /* Groups follow each other by one: while the entries of the next arrive, this one is visited.
- * Compiled for each family, and for sets without holes. */
-static inline __attribute__((always_inline)) void flow_lanes(
-	struct worker *w, struct burst *b, lanes_t in, const enum ip_family f, const bool dense)
+ * Compiled for each family, for sets without holes, and these for far entries. */
+static inline __attribute__((always_inline)) void flow_lanes(struct worker *w, struct burst *b,
+	lanes_t in, const enum ip_family f, const bool dense, const bool far)
 {
 	lanes_t count = BURST_MAX - (lanes_t)__builtin_clzll(in);
 	void *entries =
@@ -354,8 +354,10 @@ static inline __attribute__((always_inline)) void flow_lanes(
 
 		for (lanes_t i = at; i < end; i++)
 			if (dense || (in >> i & 1) != 0)
-				probe_lane(b, i, entries, f, &out);
+				probe_lane(b, i, entries, f, far, &out);
 		end = at < count ? at : count;
+		for (lanes_t i = at < GROUP ? 0 : at - GROUP; far && i < end; i++)
+			flow_approach(entries, f == IP_V6, b->flow[i]);
 		for (lanes_t i = at < GROUP ? 0 : at - GROUP; i < end; i++)
 			if (dense || (in >> i & 1) != 0)
 				visit_lane(w, b, i, entries, f, &now, &out);
@@ -412,13 +414,25 @@ static __attribute__((noinline)) lanes_t flow_marked(struct worker *w, struct bu
 	return misled;
 }
 
+/* By this worker's part of them, as if the others had as many. */
+static bool flows_far(const struct worker *w, enum ip_family f)
+{
+	const struct flow_pool_stats *s = flow_stats(w->dp->flows, f, w->id);
+
+	return atomic_load_explicit(&s->used, memory_order_relaxed) * w->dp->n_workers >= FLOW_FAR;
+}
+
 static void flow_family(struct worker *w, struct burst *b, lanes_t in, enum ip_family f)
 {
-	if (PACKET_LIKELY(lanes_dense(in)))
-		f == IP_V6 ? flow_lanes(w, b, in, IP_V6, true) : flow_lanes(w, b, in, IP_V4, true);
+	if (!PACKET_LIKELY(lanes_dense(in)))
+		f == IP_V6 ? flow_lanes(w, b, in, IP_V6, false, false)
+			   : flow_lanes(w, b, in, IP_V4, false, false);
+	else if (flows_far(w, f))
+		f == IP_V6 ? flow_lanes(w, b, in, IP_V6, true, true)
+			   : flow_lanes(w, b, in, IP_V4, true, true);
 	else
-		f == IP_V6 ? flow_lanes(w, b, in, IP_V6, false)
-			   : flow_lanes(w, b, in, IP_V4, false);
+		f == IP_V6 ? flow_lanes(w, b, in, IP_V6, true, false)
+			   : flow_lanes(w, b, in, IP_V4, true, false);
 }
 
 void stage_flow(struct worker *w, struct burst *b)

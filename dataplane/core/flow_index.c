@@ -271,7 +271,7 @@ FLOW_INLINE lanes_t lookup_lanes(
 	lanes_foreach (i, lanes)
 		flow_aim_lane(&aim, v6, b, i);
 	lanes_foreach (i, lanes)
-		if (!flow_probe(b, i, h->hot, v6, &b->flow[i]))
+		if (!flow_probe(b, i, h->hot, v6, false, &b->flow[i]))
 			b->flow[i] = FLOW_NONE;
 	lanes_foreach (i, lanes) {
 		const void *key = v6 ? (const void *)&b->key6[i] : (const void *)&b->key4[i];

@@ -46,9 +46,27 @@ FLOW_INLINE void flow_aim_lane(const struct flow_aim *a, bool v6, struct burst *
 		v6 ? flow_hash6(&a->salt, &b->key6[i]) : flow_hash4(&a->salt, &b->key4[i]));
 }
 
-/* The slot of the first tag that fits, its entry on the way. False: none in the first bucket. */
-FLOW_INLINE bool flow_probe(
-	const struct burst *b, lanes_t i, const void *entries, const bool v6, uint32_t *slot)
+FLOW_INLINE const char *flow_entry_at(const void *entries, const bool v6, uint32_t slot)
+{
+	return (const char *)entries +
+		(size_t)(slot >> 1) * (v6 ? sizeof(struct flow6) : sizeof(struct flow4));
+}
+
+/* The load of an entry that a probe of far ones left in the second-level cache. */
+FLOW_INLINE void flow_approach(const void *entries, const bool v6, uint32_t slot)
+{
+	const char *line = flow_entry_at(entries, v6, slot);
+
+	__builtin_prefetch(line);
+	if (v6)
+		__builtin_prefetch(line + 64);
+}
+
+/* The slot of the first tag that fits, its entry on the way. False: none in the first bucket. Of
+ * far entries, which come from memory, more loads can be under way to the second-level cache than
+ * to the first. */
+FLOW_INLINE bool flow_probe(const struct burst *b, lanes_t i, const void *entries, const bool v6,
+	const bool far, uint32_t *slot)
 {
 	const struct flow_bucket *bucket = b->bucket[i];
 	const char *line;
@@ -59,11 +77,14 @@ FLOW_INLINE bool flow_probe(
 	/* The slot's address depends on the match, which orders the two loads in the machine. */
 	atomic_signal_fence(memory_order_acquire);
 	*slot = atomic_load_explicit(&bucket->slots[place], memory_order_acquire);
-	line = (const char *)entries +
-		(size_t)(*slot >> 1) * (v6 ? sizeof(struct flow6) : sizeof(struct flow4));
-	__builtin_prefetch(line);
+	if (!far) {
+		flow_approach(entries, v6, *slot);
+		return true;
+	}
+	line = flow_entry_at(entries, v6, *slot);
+	__builtin_prefetch(line, 0, 2);
 	if (v6)
-		__builtin_prefetch(line + 64);
+		__builtin_prefetch(line + 64, 0, 2);
 	return true;
 }
 

@@ -37,6 +37,9 @@
  * the buckets of 8 overflow (Poisson). */
 #define FLOW_OVERFLOW_SHARE 4
 #define FLOW_OVERFLOW_MIN   16
+/* From so many flows on, a hit's entry is looked for in memory rather than in a cache near by: 4 MB
+ * of IPv4 entries alone. */
+#define FLOW_FAR 65536
 /* last_seen is written only when it is this old: no shared store in steady state. */
 #define FLOW_TOUCH_MS 1000
 

@@ -42,7 +42,7 @@ static void check_probe(struct flow_table *t, int f, lanes_t i, uint32_t slot)
 	const struct flow_half *h = &t->half[f];
 	const struct flow_bucket *bucket = b.bucket[i];
 	uint32_t probed = FLOW_NONE, place = 0, before;
-	bool found = flow_probe(&b, i, h->hot, f == IP_V6, &probed);
+	bool found = flow_probe(&b, i, h->hot, f == IP_V6, false, &probed);
 
 	CHECK(bucket >= h->buckets && bucket < h->buckets + h->n_buckets);
 	CHECK_EQ(found, plain_first8_u16((const uint16_t *)bucket->tags, b.tag[i], &place));
@@ -91,7 +91,8 @@ static void probes_lead_to_entries(void)
 				CHECK_EQ(slot != FLOW_NONE, k < 32 && k % 5 != 0);
 				check_probe(t, f, i, slot);
 				led += slot != FLOW_NONE &&
-					flow_probe(&b, i, t->half[f].hot, f == IP_V6, &slot) &&
+					flow_probe(
+						&b, i, t->half[f].hot, f == IP_V6, true, &slot) &&
 					slot == fixture_find(t, f, &b.key6[i]);
 			}
 			/* In the first bucket there is room for eight keys at most. */
