@@ -53,6 +53,12 @@ void offload_config_default(struct offload_config *cfg)
 /* --- life --------------------------------------------------------------------------------------
  */
 
+static void config_tell(struct offload_engine *e)
+{
+	atomic_store_explicit(&e->enabled, e->cfg.enabled, memory_order_relaxed);
+	atomic_store_explicit(&e->min_age_ms, e->cfg.min_age_ms, memory_order_relaxed);
+}
+
 int engine_new(const struct offload_config *cfg, const struct offload_env *env,
 	struct offload_engine **out)
 {
@@ -64,6 +70,7 @@ int engine_new(const struct offload_config *cfg, const struct offload_env *env,
 		return -ENOMEM;
 	pthread_mutex_init(&e->lock, NULL);
 	e->cfg = *cfg;
+	config_tell(e);
 	e->env = *env;
 	e->flows = env->dp->flows;
 	e->cap.limit = e->cap.learned = cfg->capacity;
@@ -99,6 +106,7 @@ void engine_configure(struct offload_engine *e, const struct offload_config *cfg
 	e->cfg = *cfg;
 	if (e->cfg.capacity > e->n_slots)
 		e->cfg.capacity = e->n_slots;
+	config_tell(e);
 	e->cap.limit = e->cap.learned = e->cfg.capacity;
 	choice_configure(e->choice, cfg->min_pps);
 	if (was && !cfg->enabled)
@@ -243,7 +251,7 @@ uint64_t engine_revalidate(struct offload_engine *e, bool flush)
 
 	pthread_mutex_lock(&e->lock);
 	ticket = ++e->pass_wanted;
-	e->pass_flush |= flush;
+	e->flush_wanted |= flush;
 	pthread_mutex_unlock(&e->lock);
 	return ticket;
 }
@@ -266,6 +274,8 @@ static void pass_begin(struct offload_engine *e)
 	pthread_mutex_lock(&e->lock);
 	if (e->pass_wanted != e->pass_taken || (moved && e->n_in != 0)) {
 		e->pass_taken = e->pass_wanted;
+		e->pass_flush = e->flush_wanted;
+		e->flush_wanted = false;
 		e->pass_runs = true;
 		e->pass_at = 0;
 		e->pass_start_us = engine_now_us(e);
@@ -377,8 +387,6 @@ static void pass_end(struct offload_engine *e)
 	if (took > e->stats.pass_max_us)
 		e->stats.pass_max_us = took;
 	pthread_mutex_lock(&e->lock);
-	if (e->pass_wanted == e->pass_taken)
-		e->pass_flush = false;
 	e->pass_done = e->pass_taken;
 	pthread_mutex_unlock(&e->lock);
 }
@@ -549,6 +557,7 @@ uint32_t engine_turn(struct offload_engine *e)
 bool engine_stop(struct offload_engine *e)
 {
 	e->cfg.enabled = false;
+	config_tell(e);
 	engine_revalidate(e, true);
 	drain_held(e);
 	pass_begin(e);

@@ -144,11 +144,16 @@ struct offload_engine {
 	uint32_t marks_head, marks_tail;
 
 	/* The pass that derives every rule again. */
-	uint64_t pass_wanted, pass_taken, pass_done; /* tickets */
+	uint64_t pass_wanted, pass_taken, pass_done; /* tickets; wanted under lock */
 	uint64_t pass_start_us, pass_deadline_us;
 	uint32_t pass_at;
 	uint32_t hops; /* next hops' generation that the last pass saw */
 	bool pass_runs, pass_flush;
+	bool flush_wanted; /* of the next; under lock */
+
+	/* Of cfg, for readers. */
+	_Atomic bool enabled;
+	_Atomic uint32_t min_age_ms;
 
 	pthread_mutex_t lock; /* stats_out and ports' stats as others see them */
 	struct offload_stats stats, stats_out;

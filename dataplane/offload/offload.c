@@ -284,9 +284,10 @@ static enum offload_reason plain_reason(
 	struct offload_limits limits;
 	int why;
 
-	if (o == NULL || o->e->env.provider == NULL || !o->e->cfg.enabled)
+	if (o == NULL || o->e->env.provider == NULL ||
+		!atomic_load_explicit(&o->e->enabled, memory_order_relaxed))
 		return OFFLOAD_Disabled;
-	limits.min_age_ms = o->e->cfg.min_age_ms;
+	limits.min_age_ms = atomic_load_explicit(&o->e->min_age_ms, memory_order_relaxed);
 	why = offload_flow_allows(&limits, now_ms, v);
 	return why != 0 ? (enum offload_reason)why : OFFLOAD_TooSlow;
 }

@@ -89,13 +89,14 @@ static int stop_port(struct offload_engine *e, uint16_t ethdev)
 	struct engine_port *p = ports_of(e, ethdev);
 	int ret = e->env.fence != NULL ? e->env.fence(e->env.arg, ethdev, true) : 0;
 
-	if (ret == 0)
-		ret = provider->stop(provider->arg, ethdev);
 	if (ret != 0) {
-		if (e->env.fence != NULL)
-			e->env.fence(e->env.arg, ethdev, false);
+		e->env.fence(e->env.arg, ethdev, false);
 		return ret;
 	}
+	/* It stays fenced off although it refuses: ethdev has taken its bursts away first. */
+	ret = provider->stop(provider->arg, ethdev);
+	if (ret != 0)
+		return ret;
 	alarm_port(e, "port_stopped", ethdev);
 	if (p != NULL) {
 		p->stats.stops++;

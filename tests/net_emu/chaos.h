@@ -105,7 +105,7 @@ extern const char *const chaos_node[IP_FAMILIES];
 #define ENDPOINT_PORT 8080 /* and the next */
 #define PLAIN_PORT    9000
 #define SNAT_MIN      2000
-#define SNAT_MAX      2015 /* few, so that they are given again all the time */
+#define SNAT_MAX      2031 /* few, so that they are given again all the time */
 
 static inline unsigned chaos_place(uint16_t vport)
 {
@@ -125,7 +125,8 @@ struct chaos {
 	uint64_t seed, random;
 	const char *profile;
 	double end;
-	uint64_t frame; /* number of the next */
+	uint64_t frame;     /* number of the last */
+	uint64_t killed_at; /* the last one when flows were killed under traffic */
 	uint64_t broken, kinds[KINDS], checks[CHECKS];
 
 	struct rim *rim;

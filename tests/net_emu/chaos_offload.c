@@ -185,6 +185,7 @@ static void killed(struct chaos *c, bool flush_fails)
 	if (flush_fails)
 		chaos_set(c, "flush_fail", 1 + chaos_below(c, 2));
 	chaos_engine_up(c);
+	c->killed_at = c->frame;
 	if (left != 0)
 		chaos_check(c);
 	c->checks[CHECK_stale_gone] += left != 0;
@@ -303,6 +304,7 @@ static void flows_die(struct chaos *c)
 			if (chaos_below(c, 4) == 0 &&
 				flow_read(c->dp->flows, (enum ip_family)f, i, &v) == 0)
 				flow_kill_id(c->dp->flows, (enum ip_family)f, i, v.meta.generation);
+	c->killed_at = c->frame;
 }
 
 static bool control_moves(struct chaos *c, enum chaos_kind kind)

@@ -271,8 +271,9 @@ static void publish_all(struct chaos *c)
 	t->tcp_pick_up = true;
 	t->timeouts.ms[FLOW_CLASS_UDP][FLOW_NEW] = 2000;
 	t->timeouts.ms[FLOW_CLASS_UDP][FLOW_REPLIED] = 4000;
-	t->timeouts.ms[FLOW_CLASS_TCP][FLOW_RESET] = 1000;
-	t->timeouts.ms[FLOW_CLASS_TCP][FLOW_CLOSING] = 1000;
+	/* What is on its way when a flow ends finds it: last_seen is a second old at most. */
+	t->timeouts.ms[FLOW_CLASS_TCP][FLOW_RESET] = 3000;
+	t->timeouts.ms[FLOW_CLASS_TCP][FLOW_CLOSING] = 3000;
 	t->snat = (struct snat_config){.port_min = SNAT_MIN,
 		.port_max = SNAT_MAX,
 		.egress = true,
