@@ -181,6 +181,7 @@ static void killed(struct chaos *c, bool flush_fails)
 
 	chaos_engine_down(c, false);
 	left = chaos_counters(c).rules;
+	c->killed_at = c->frame;
 	chaos_traffic(c, 10);
 	if (flush_fails)
 		chaos_set(c, "flush_fail", 1 + chaos_below(c, 2));

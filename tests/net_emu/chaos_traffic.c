@@ -356,10 +356,12 @@ static void judge(struct chaos *c, uint16_t vport, struct frame *f, bool answers
 	if (n.magic != MAGIC || n.slot >= SLOTS)
 		return;
 	s = &slots[n.slot];
-	/* A killed flow's port is another's at once: what the server said before comes to that one.
-	 */
-	if (n.back && s->talk == TALK_OUTSIDE && c->killed_at != 0 &&
-		n.number < c->killed_at + ON_ITS_WAY && !rewritten_right(s, vport, &h, &n))
+	/* A flow that was killed, or began anew by a SYN, gave its port: what the server said to it
+	 * before comes to whom has the port now. */
+	if (n.back && s->talk == TALK_OUTSIDE &&
+		(n.life != s->life ||
+			(c->killed_at != 0 && n.number < c->killed_at + ON_ITS_WAY)) &&
+		!rewritten_right(s, vport, &h, &n))
 		return;
 	CHAOS_CHECK(c, delivered_right,
 		rewritten_right(s, vport, &h, &n) && frame_right(f->data, f->len, 14),
