@@ -216,7 +216,7 @@ bool chaos_needs_nic(struct chaos *c);
 void chaos_traffic_init(struct chaos *c);
 /* So many rounds: clients send, servers answer, all is looked at. */
 void chaos_traffic(struct chaos *c, unsigned rounds);
-/* Takes what still comes until nothing moves; nobody answers. */
+/* Takes what still comes until every buffer is back; nobody answers. */
 void chaos_drain(struct chaos *c);
 /* Flows that servers know are forgotten; clients begin anew. */
 void chaos_traffic_reset(struct chaos *c);

@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <time.h>
 
 #include "net_emu/chaos.h"
 
@@ -413,21 +414,17 @@ void chaos_traffic(struct chaos *c, unsigned rounds)
 
 void chaos_drain(struct chaos *c)
 {
-	static const struct timespec pause = {.tv_nsec = 1000000};
-	uint64_t last = UINT64_MAX;
+	static const struct timespec pause = {.tv_nsec = 200000};
+	double late = chaos_now() + 30;
+	uint32_t in_use, total;
 
-	/* Until nothing came for 20 looks, a millisecond apart: the e-switch naps 50 us. */
-	for (unsigned still = 0; still < 20;) {
-		struct net_emu_counters n;
-		uint64_t now;
-
-		still = receive(c, false) != 0 ? 0 : still + 1;
-		n = chaos_counters(c);
-		now = n.wire_rx + n.wire_tx + n.to_cpu;
-		if (now != last)
-			still = 0;
-		last = now;
+	do {
+		while (receive(c, false) != 0)
+			;
 		nanosleep(&pause, NULL);
 		rim_poll(c->rim);
-	}
+		rim_buffers(c->rim, &in_use, &total);
+	} while (in_use != 0 && chaos_now() < late);
+	CHAOS_CHECK(
+		c, buffers_back, in_use == 0, "%u of %u buffers do not come back", in_use, total);
 }
