@@ -35,6 +35,7 @@ struct offload_caps {
 	struct offload_dialect learned;
 	pthread_mutex_t lock; /* what follows, against readers */
 	bool untrusted;
+	bool left; /* see offload_caps_left() */
 	struct offload_caps_row row[OFFLOAD_SHAPES];
 };
 
@@ -258,6 +259,7 @@ static enum offload_failure try_rule(struct offload_caps *c, const struct offloa
 		p->forget(p->arg, handle);
 		note_refusal(a, removed, &err);
 		if (failure != OFFLOAD_FAILURE_GONE) {
+			c->left = true;
 			pthread_mutex_lock(&c->lock);
 			c->untrusted = true;
 			pthread_mutex_unlock(&c->lock);
@@ -614,6 +616,14 @@ void offload_caps_free(struct offload_caps *c)
 const struct offload_port_facts *offload_caps_facts(const struct offload_caps *c)
 {
 	return &c->facts;
+}
+
+bool offload_caps_left(struct offload_caps *c)
+{
+	bool left = c->left;
+
+	c->left = false;
+	return left;
 }
 
 bool offload_caps_untrusted(const struct offload_caps *c)

@@ -68,6 +68,9 @@ const struct offload_port_facts *offload_caps_facts(const struct offload_caps *c
 int offload_caps_probe(struct offload_caps *c, uint16_t peer, uint32_t now_ms);
 /* The driver accepts nonsense: only partial rules may be made. */
 bool offload_caps_untrusted(const struct offload_caps *c);
+/* Is a rule that tried something still in the device, because it could not be removed? Told once:
+ * who asks flushes. Offload thread. */
+bool offload_caps_left(struct offload_caps *c);
 /* How to say this rule to this port: 0, or a reason of enum offload_reason (positive). */
 int offload_caps_find(struct offload_caps *c, const struct offload_rule *rule, uint32_t now_ms,
 	struct offload_dialect *out);

@@ -542,6 +542,7 @@ uint32_t engine_turn(struct offload_engine *e)
 		tick(e, now);
 	if (!more && e->env.provider != NULL)
 		more = insert_and_poll(e);
+	ports_canaries(e);
 	end = engine_now_us(e);
 	if (more || end - e->tick_us >= ENGINE_TICK_US)
 		return 0;

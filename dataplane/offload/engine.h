@@ -211,6 +211,8 @@ enum offload_reason ports_refused(struct offload_engine *e, struct engine_port *
 	const struct offload_rule *rule, int error, const struct offload_error *err);
 void ports_inserted(struct offload_engine *e, struct engine_port *p);
 void ports_failed(struct offload_engine *e, struct engine_port *p);
+/* Rules of probes that could not be removed are flushed. */
+void ports_canaries(struct offload_engine *e);
 /* Flush, then stop: rules that could not be removed one by one. True: they act no more. */
 bool ports_escalate(struct offload_engine *e, uint16_t ethdev);
 

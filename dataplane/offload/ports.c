@@ -60,6 +60,20 @@ static uint16_t peer_of(const struct offload_engine *e, uint16_t index)
 	return OFFLOAD_NO_PORT;
 }
 
+/* What tried and could not be removed goes with a flush, of where it may have been made. */
+void ports_canaries(struct offload_engine *e)
+{
+	for (uint16_t i = 0; i < OFFLOAD_PORTS_MAX; i++) {
+		struct engine_port *p = &e->port[i];
+
+		if (p->caps == NULL || !offload_caps_left(p->caps) || p->state != PORT_READY)
+			continue;
+		ports_escalate(e, p->facts.proxy);
+		if (p->facts.proxy != e->map.at[i].ethdev && p->state == PORT_READY)
+			ports_escalate(e, e->map.at[i].ethdev);
+	}
+}
+
 /* Ports that had nobody to send to are asked again when one comes. */
 static void probe_all(struct offload_engine *e)
 {
@@ -80,6 +94,7 @@ static void probe_all(struct offload_engine *e)
 		else if (offload_caps_untrusted(p->caps))
 			alarm_port(e, "port_untrusted", e->map.at[i].ethdev);
 	}
+	ports_canaries(e);
 }
 
 /* Under workers that run. */
@@ -115,12 +130,12 @@ static int clean(struct offload_engine *e, struct engine_port *p, uint16_t ethde
 
 	for (int try = 0; try < FLUSH_TRIES && ret != 0; try++)
 		ret = provider->flush(provider->arg, ethdev, &err);
-	if (ret == 0) {
+	if (ret == 0)
 		p->stats.flushes++;
-		return 0;
-	}
-	if (!ports_is_gone(e, p, ret))
-		stop_port(e, ethdev);
+	else if (ports_is_gone(e, p, ret) || stop_port(e, ethdev) != 0)
+		return ret;
+	/* A proxy that comes back: others had rules on it meanwhile. */
+	life_forget(e, ethdev, OFFLOAD_Backoff);
 	return ret;
 }
 

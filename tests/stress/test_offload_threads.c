@@ -25,6 +25,9 @@
 #define KNOWN    64 /* flows that a worker has in mind */
 #define PORTS    2
 
+/* No worker polls a port: nothing is marked. */
+static uint16_t no_queue[WORKERS_MAX];
+
 struct known {
 	enum ip_family f;
 	uint32_t entry, generation;
@@ -357,7 +360,7 @@ static void control_one(uint64_t *random, struct offload_config *cfg)
 	case 5:
 		offload_port_remove(s.offload, port);
 		offload_fake_port(s.fake, port)->stopped = false;
-		offload_port_add(s.offload, port, port);
+		offload_port_add(s.offload, port, port, no_queue);
 		return;
 	default:
 		offload_fake_set_fault(s.fake, calls[pick(random, 4)], 1 + pick(random, 8),
@@ -381,6 +384,7 @@ static void begin(struct offload_config *cfg)
 		.now_ms = now_ms,
 		.clock_us = clock_us};
 
+	memset(no_queue, 0xff, sizeof(no_queue));
 	s.q.threads = WORKERS + 1;
 	pthread_rwlock_init(&s.gate, NULL);
 	flow_timeouts_default(&s.timeouts);
@@ -396,7 +400,7 @@ static void begin(struct offload_config *cfg)
 	env.provider = offload_fake_provider(s.fake);
 	REQUIRE_EQ(offload_start(cfg, &env, &s.offload), 0);
 	for (uint16_t port = 0; port < PORTS; port++)
-		REQUIRE(offload_port_add(s.offload, port, port));
+		REQUIRE(offload_port_add(s.offload, port, port, no_queue));
 }
 
 static void end(void)

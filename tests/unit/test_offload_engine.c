@@ -490,6 +490,63 @@ static void port_that_cannot_be_flushed(void)
 	end();
 }
 
+/* Both ports of a flow have another one as proxy, and it leaves with them. */
+static void device_leaves_with_its_proxy(void)
+{
+	uint32_t e;
+
+	begin();
+	for (uint16_t port = 0; port < 2; port++) {
+		ports_remove(lab.e, port);
+		offload_fake_port(lab.fake, port)->facts.proxy = 2;
+	}
+	offload_fake_port(lab.fake, 2)->facts.proxy = 2;
+	for (uint16_t port = 3; port-- > 0;)
+		CHECK_EQ(ports_add(lab.e, port, port, NULL), 0);
+	e = lab_flow(&lab, IP_V4, IP_PROTO_TCP, 1);
+	lab_offload(&lab, IP_V4, e);
+	CHECK(lab_in_hardware(&lab, IP_V4, e));
+	for (uint16_t port = 0; port < 3; port++)
+		offload_fake_unplug(lab.fake, port);
+	lab.vport[2].up = false;
+	CHECK(lab_revalidate(&lab));
+	CHECK_EQ(lab.e->cap.used, 0);
+	CHECK_EQ(lab.e->port[2].state, PORT_GONE);
+	end();
+}
+
+/* A proxy comes back: what others had on it is out by its flush, and known to be. */
+static void proxy_comes_back(void)
+{
+	uint32_t e;
+
+	begin();
+	for (uint16_t port = 0; port < 2; port++) {
+		ports_remove(lab.e, port);
+		offload_fake_port(lab.fake, port)->facts.proxy = 2;
+	}
+	offload_fake_port(lab.fake, 2)->facts.proxy = 2;
+	for (uint16_t port = 0; port < 2; port++)
+		CHECK_EQ(ports_add(lab.e, port, port, NULL), 0);
+	e = lab_flow(&lab, IP_V4, IP_PROTO_TCP, 1);
+	lab_offload(&lab, IP_V4, e);
+	CHECK(lab_in_hardware(&lab, IP_V4, e));
+	CHECK_EQ(ports_add(lab.e, 2, 2, NULL), 0);
+	CHECK_EQ(lab_check(&lab), 0);
+	end();
+}
+
+/* The probe's own rule cannot be removed: a flush takes it. */
+static void canary_does_not_stay(void)
+{
+	begin();
+	ports_remove(lab.e, 1);
+	offload_fake_set_fault(lab.fake, OFFLOAD_FAKE_REMOVE, 1, 3, -EIO);
+	CHECK_EQ(ports_add(lab.e, 1, 1, NULL), 0);
+	CHECK_EQ(offload_fake_rules(lab.fake, OFFLOAD_NO_PORT), 0);
+	end();
+}
+
 /* A rule that cannot be removed: its port is flushed, then stopped. */
 static void revocation_escalates(void)
 {
@@ -565,4 +622,6 @@ TEST_SUITE("offload engine", CASE(elephants_come_to_hardware), CASE(idle_time_is
 	CASE(ends_take_the_rules_out), CASE(configuration_takes_rules_out), CASE(ttl_is_matched),
 	CASE(silent_rules_are_quarantined), CASE(full_device), CASE(faster_flows_take_places),
 	CASE(breaker_opens_and_closes), CASE(breaker_waits_for_a_call),
-	CASE(port_that_cannot_be_flushed), CASE(revocation_escalates), CASE(port_leaves))
+	CASE(port_that_cannot_be_flushed), CASE(device_leaves_with_its_proxy),
+	CASE(proxy_comes_back), CASE(canary_does_not_stay), CASE(revocation_escalates),
+	CASE(port_leaves))
