@@ -82,6 +82,22 @@ static void lab_run(struct worker *w, struct burst *b)
 	}
 }
 
+/* Worker 1 stops here once, behind its mailbox and before it thinks of sleep. */
+static _Atomic enum {
+	LAB_RUNS,
+	LAB_STOP,
+	LAB_STOPPED
+} lab_gate;
+
+static void lab_tick(struct worker *w)
+{
+	if (w->id != 1 || atomic_load(&lab_gate) != LAB_STOP)
+		return;
+	atomic_store(&lab_gate, LAB_STOPPED);
+	while (atomic_load(&lab_gate) == LAB_STOPPED)
+		;
+}
+
 static void lab_drain(struct worker *w)
 {
 	while (w->held_count > 0) {
@@ -206,6 +222,7 @@ static struct rim_config lab_config(void)
 	/* A wake-up that is lost is a frame that does not come before WAIT_FOR() ends. */
 	cfg.idle.wait_max_ms = LAB_SLEEP_MS;
 	cfg.run = lab_run;
+	cfg.tick = lab_tick;
 	cfg.drain = lab_drain;
 	cfg.log = lab_log;
 	return cfg;
@@ -286,12 +303,16 @@ __attribute__((unused)) static uint64_t lab_asleep(void)
 
 /* Not a pause: what happens at the end of it shall meet every step of a worker that goes to sleep,
  * which takes it microseconds. */
-__attribute__((unused)) static void lab_spin_us(uint64_t us)
+__attribute__((unused)) static void lab_spin_ns(uint64_t ns)
 {
-	uint64_t end = lab_us() + us;
+	struct timespec ts;
+	uint64_t now, end = 0;
 
-	while (lab_us() < end)
-		;
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		now = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+		end = end == 0 ? now + ns : end;
+	} while (now < end);
 }
 
 /* A frame with a number in it; returns its length. */

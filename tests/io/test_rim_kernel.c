@@ -492,7 +492,7 @@ static void each_frame_wakes(int fd)
 		sent = one_frame(fd, sent);
 		if (!WAIT_SPIN((back += peer_count(fd)) == sent))
 			return;
-		lab_spin_us(sent * 7 % 97);
+		lab_spin_ns(sent * 7013 % 97000);
 	}
 	CHECK_GT(sent, 100);
 	printf("[%u frames] ", sent);

@@ -85,7 +85,7 @@ static void pair_carries(int a, int b)
 		CHECK_EQ(rim_inject(lab_rim, 1, frame, 64), 0);
 		if (!WAIT_SPIN(lab_vport_rx(1) - before == 1))
 			break;
-		lab_spin_us(n % 97);
+		lab_spin_ns(n * 997 % 97000);
 	}
 	CHECK(WAIT_FOR(lab_balanced()));
 	atomic_store(&lab_out[1], 0);
