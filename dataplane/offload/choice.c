@@ -182,6 +182,8 @@ void choice_offer(struct choice *c, uint32_t id, uint32_t pps, uint64_t now_us)
 {
 	struct nominee *n = at(c, id);
 
+	if (pps < c->cfg.min_pps)
+		pps = c->cfg.min_pps;
 	n->count = (uint16_t)(pps < UINT16_MAX ? pps : UINT16_MAX);
 	n->since = (uint32_t)(now_us / 1000);
 	n->known = true;

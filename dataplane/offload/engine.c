@@ -482,7 +482,7 @@ static void sample(struct offload_engine *e)
 {
 	uint32_t shift = atomic_load_explicit(&e->env.dp->offload_shift, memory_order_relaxed);
 	uint32_t now = shift, room = e->cap.learned / ROOM_PART + 2;
-	uint64_t asked = choice_stats(e->choice)->nominations, answered = e->stats.inserted;
+	uint64_t asked = e->stats.requests, answered = e->stats.inserted;
 
 	e->asked += ((double)(asked - e->asked_before) - e->asked) / 4;
 	e->answered += ((double)(answered - e->answered_before) - e->answered) / 4;
@@ -530,18 +530,19 @@ static bool insert_and_poll(struct offload_engine *e)
 uint32_t engine_turn(struct offload_engine *e)
 {
 	uint64_t now = engine_now_us(e), end, wait = ENGINE_TICK_US;
-	bool more;
+	bool more, passing;
 
 	drain_held(e);
 	/* One that only waits for confirmations does not keep the next from starting. */
 	if (!e->pass_runs || e->pass_at >= e->high)
 		pass_begin(e);
-	more = e->pass_runs && pass_turn(e);
-	more |= drain_rings(e);
+	passing = e->pass_runs && pass_turn(e);
+	more = drain_rings(e) || passing;
 	if (now - e->tick_us >= ENGINE_TICK_US)
 		tick(e, now);
-	if (!more && e->env.provider != NULL)
-		more = insert_and_poll(e);
+	/* Requests that keep coming do not hold up what they ask for. */
+	if (!passing && e->env.provider != NULL)
+		more |= insert_and_poll(e);
 	ports_canaries(e);
 	end = engine_now_us(e);
 	if (more || end - e->tick_us >= ENGINE_TICK_US)

@@ -137,7 +137,7 @@ struct offload_engine {
 	uint32_t insert_left; /* that this tick may still make */
 	_Atomic bool full;    /* at the last tick: no place is free */
 	/* What the last ticks saw, each counted less than the one before. */
-	double asked, answered; /* nominations; rules made */
+	double asked, answered; /* requests; rules made */
 	uint64_t asked_before, answered_before;
 	/* Marks that nobody has, the longest unused first. */
 	uint16_t *free_marks; /* ring of FLOW_MARKS */

@@ -272,6 +272,7 @@ static void resident_out(struct offload_engine *e, uint32_t slot)
 {
 	struct resident *r = &e->at[slot];
 	uint32_t id = id_of(r);
+	bool again;
 
 	poll_remove(e, slot);
 	if (r->state == RESIDENT_IN) {
@@ -280,11 +281,13 @@ static void resident_out(struct offload_engine *e, uint32_t slot)
 	} else {
 		e->n_leaving--;
 	}
+	/* Without a hit at the last poll it need not hurry. */
+	again = r->requeue && r->pps != 0;
 	for (int d = 0; d < 2; d++)
-		if (r->requeue)
+		if (again)
 			choice_at(e->choice, id)->seen[d] = r->leg[d].seen;
 	choice_release(e->choice, id);
-	if (r->requeue)
+	if (again)
 		choice_offer(e->choice, id, r->pps, engine_now_us(e));
 	slot_give(e, slot);
 }
@@ -336,6 +339,8 @@ void life_forget(struct offload_engine *e, uint16_t ethdev, enum offload_reason 
 			provider->forget(provider->arg, leg->handle);
 			leg_out(e, r, (enum lane_dir)d, why);
 		}
+		/* Flushed, but the port stays: what is still right may come back at once. */
+		r->requeue = why == OFFLOAD_Backoff;
 		if (r->leg[0].handle == NULL && r->leg[1].handle == NULL)
 			resident_out(e, slot);
 		else if (r->state == RESIDENT_IN)

@@ -89,14 +89,16 @@ uint32_t speed_slowest(struct offload_engine *e, uint64_t now_us)
 
 void poll_add(struct offload_engine *e, uint32_t slot, uint64_t in_us)
 {
-	uint64_t ticks = in_us / WHEEL_US;
+	uint64_t now = engine_now_us(e) / WHEEL_US, ticks = in_us / WHEEL_US;
+	uint64_t from = e->wheel_tick != 0 && e->wheel_tick < now ? e->wheel_tick : now;
+	uint64_t due = now + (ticks != 0 ? ticks : 1);
 	struct resident *r = &e->at[slot];
 
-	if (ticks == 0)
-		ticks = 1;
-	if (ticks >= ENGINE_WHEEL)
-		ticks = ENGINE_WHEEL - 1;
-	r->due = (uint16_t)((engine_now_us(e) / WHEEL_US + ticks) % ENGINE_WHEEL);
+	/* A round begins where polls have come to. When they are late, what is put further than a
+	 * round would be found again in this one, and make them later. */
+	if (due >= from + ENGINE_WHEEL)
+		due = from + ENGINE_WHEEL - 1;
+	r->due = (uint16_t)(due % ENGINE_WHEEL);
 	due_append(e, &e->wheel[r->due], slot);
 }
 

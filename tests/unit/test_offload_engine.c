@@ -182,6 +182,32 @@ static void workers_look_closely_while_it_pays(void)
 	end();
 }
 
+/* A device that is slow to answer makes polls late, not more. */
+static void late_polls_are_no_more(void)
+{
+	uint64_t before;
+	uint32_t e;
+
+	begin();
+	for (uint32_t n = 0; n < 60; n++) {
+		e = lab_flow(&lab, IP_V4, IP_PROTO_UDP, n);
+		lab_nominate(&lab, IP_V4, e, DIR_FORWARD, 2);
+	}
+	lab_run_ms(&lab, 100);
+	CHECK_EQ(lab.e->n_in, 60);
+	offload_fake_set_latency(lab.fake, OFFLOAD_FAKE_QUERY, 20000);
+	before = offload_fake_calls(lab.fake, OFFLOAD_FAKE_QUERY);
+	for (int i = 0; i < 25; i++) {
+		for (uint32_t n = 0; n < 60; n++)
+			lab_packet(&lab, IP_V4, n, DIR_FORWARD, 0, 9);
+		lab_run_ms(&lab, 1000);
+	}
+	/* At 1 s, 10 s later, and again. */
+	CHECK_LE(offload_fake_calls(lab.fake, OFFLOAD_FAKE_QUERY) - before, 60 * 3);
+	CHECK_EQ(lab.e->n_in, 60);
+	end();
+}
+
 /* The reasons that derivation gives. */
 static void what_may_not_come(void)
 {
@@ -618,10 +644,10 @@ static void port_leaves(void)
 
 TEST_SUITE("offload engine", CASE(elephants_come_to_hardware), CASE(idle_time_is_kept_by_hits),
 	CASE(slow_flows_stay), CASE(last_places_are_for_flows_seen_again),
-	CASE(workers_look_closely_while_it_pays), CASE(what_may_not_come),
-	CASE(ends_take_the_rules_out), CASE(configuration_takes_rules_out), CASE(ttl_is_matched),
-	CASE(silent_rules_are_quarantined), CASE(full_device), CASE(faster_flows_take_places),
-	CASE(breaker_opens_and_closes), CASE(breaker_waits_for_a_call),
-	CASE(port_that_cannot_be_flushed), CASE(device_leaves_with_its_proxy),
-	CASE(proxy_comes_back), CASE(canary_does_not_stay), CASE(revocation_escalates),
-	CASE(port_leaves))
+	CASE(workers_look_closely_while_it_pays), CASE(late_polls_are_no_more),
+	CASE(what_may_not_come), CASE(ends_take_the_rules_out), CASE(configuration_takes_rules_out),
+	CASE(ttl_is_matched), CASE(silent_rules_are_quarantined), CASE(full_device),
+	CASE(faster_flows_take_places), CASE(breaker_opens_and_closes),
+	CASE(breaker_waits_for_a_call), CASE(port_that_cannot_be_flushed),
+	CASE(device_leaves_with_its_proxy), CASE(proxy_comes_back), CASE(canary_does_not_stay),
+	CASE(revocation_escalates), CASE(port_leaves))
