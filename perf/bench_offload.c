@@ -2,38 +2,54 @@
  * Copyright (c) 2026 The Sluice authors */
 
 /* What the offload thread costs a worker. The device is emulated, and so is every figure's
- * "hardware".
+ * "hardware". The worker has a processor of its own, everything else the other.
  *
  *	bench_offload --storm [--flows N] [--rounds N]
  *	bench_offload --invalidate [--flows N]
  *
- * --storm: one worker's p99 burst while a thread inserts rules of 1 ms each as fast as it may, over
- * the same without inserts.
- * --invalidate: all flows are in hardware, then none may stay; samples are a worker's rate in each
- * second from then on over its rate before, and the time until all are back. One JSON line. */
+ * --storm: one worker's p99 and p99.9 burst at full load while the offload thread inserts rules
+ *into a device that takes 1 ms for each, over the same while that thread only takes the worker's
+ * requests. Beside it a control: a thread that inserts nothing, sleeps as often and computes as
+ * long. What it costs is the machine's doing, not the engine's. The three take turns.
+ * --invalidate: all flows are in hardware, then every rule is wrong, for every next hop has another
+ * MAC; the device takes 600,000 rules a second in and as many out. Samples are the worker's rate in
+ * each second from then on over its rate before; and how long it takes until all rules are out and
+ * all are in again. One JSON line. */
 
 #include <getopt.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "offload/engine.h"
 #include "perf/harness.h"
 #include "perf/ticks.h"
 
-#define ROUNDS_MAX 64
+#define ROUNDS_MAX  64
+#define ABSENT      77
+#define RULES_A_SEC 600000
+#define WORKER_CPU  1
+#define OTHER_CPU   0
+/* What hardware sees of each flow. */
+#define PACKET_US 100000
 
-static uint32_t n_flows = 1000000, rounds = 3;
-static double samples[ROUNDS_MAX];
+static uint32_t n_flows = 1000000, rounds = 9;
 
-static uint64_t now_us(void)
+static uint64_t now_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t now_us(void)
+{
+	return now_ns(CLOCK_MONOTONIC) / 1000;
 }
 
 static void die(const char *what)
@@ -42,39 +58,71 @@ static void die(const char *what)
 	exit(1);
 }
 
-static void print_samples(uint32_t n)
+static void stay_on(int cpu)
 {
-	printf("\"emulated\": true, \"samples\": [");
-	for (uint32_t i = 0; i < n; i++)
-		printf("%s%.4f", i ? ", " : "", samples[i]);
-	printf("], \"means\": [], \"floor\": []}\n");
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		die("cannot choose a processor");
 }
 
-/* --- a device of nothing, and a worker beside it ------------------------------------------------
+static void nap(uint32_t us)
+{
+	struct timespec ts = {.tv_nsec = (long)us * 1000};
+
+	nanosleep(&ts, NULL);
+}
+
+static void spin(uint64_t ns)
+{
+	uint64_t end = now_ns(CLOCK_THREAD_CPUTIME_ID) + ns;
+
+	while (now_ns(CLOCK_THREAD_CPUTIME_ID) < end)
+		;
+}
+
+static void print_case(const char *sep, const char *name, const double *samples, uint32_t n)
+{
+	printf("%s\"%s\": {\"status\": \"ok\", \"samples\": [", sep, name);
+	for (uint32_t i = 0; i < n; i++)
+		printf("%s%.4f", i ? ", " : "", samples[i]);
+	printf("]}");
+}
+
+/* --- a device of nothing ------------------------------------------------------------------------
  */
 
+/* A call returns when the device has done what it was given before, or after a millisecond of
+ * sleep. */
 struct device {
-	uint32_t insert_ns;
-	bool sleeps;
-	_Atomic uint64_t rules;
+	bool firmware;
+	uint64_t ready_ns;
+	_Atomic uint64_t rules, inserted;
+	uint64_t all;                     /* rules: when it is to be noted */
+	_Atomic uint64_t none_us, all_us; /* that the last one left, and then that all were there */
 };
 
 static struct device device;
 
-static void takes(uint32_t ns)
+static void takes(uint64_t n)
 {
-	struct timespec pause = {.tv_nsec = ns}, start, now;
+	uint64_t now = now_ns(CLOCK_MONOTONIC);
 
-	if (device.sleeps) {
-		nanosleep(&pause, NULL);
+	if (device.firmware) {
+		nap(1000);
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	do
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	while ((uint64_t)(now.tv_sec - start.tv_sec) * 1000000000 + (uint64_t)now.tv_nsec -
-			(uint64_t)start.tv_nsec <
-		ns);
+	while (now < device.ready_ns)
+		now = now_ns(CLOCK_MONOTONIC);
+	device.ready_ns = now + n * (1000000000 / RULES_A_SEC);
+}
+
+static void one_less(void)
+{
+	if (atomic_fetch_sub(&device.rules, 1) == 1)
+		atomic_store(&device.none_us, now_us());
 }
 
 static int d_facts(void *arg, uint16_t port, struct offload_port_facts *out)
@@ -98,33 +146,37 @@ static int d_insert(void *arg, const struct offload_rule *rule,
 	const struct offload_dialect *dialect, struct offload_handle **out,
 	struct offload_error *err)
 {
-	takes(device.insert_ns);
-	atomic_fetch_add(&device.rules, 1);
+	takes(1);
+	if (atomic_fetch_add(&device.rules, 1) + 1 == device.all && device.none_us != 0)
+		atomic_store(&device.all_us, now_us());
+	atomic_fetch_add(&device.inserted, 1);
 	*out = (struct offload_handle *)&device;
 	return 0;
 }
 
 static int d_remove(void *arg, struct offload_handle *handle, struct offload_error *err)
 {
-	if (!device.sleeps)
-		takes(device.insert_ns);
-	atomic_fetch_sub(&device.rules, 1);
+	if (!device.firmware)
+		takes(1);
+	one_less();
 	return 0;
 }
 
-/* Always a packet more: no flow goes idle, none is suspected. */
+/* Ten packets a second of each: no flow goes idle. */
 static int d_query(void *arg, struct offload_handle *handle, struct offload_count *out,
 	struct offload_error *err)
 {
-	static uint64_t n;
+	uint64_t n = now_us() / PACKET_US;
 
-	n++;
 	*out = (struct offload_count){.packets = n, .bytes = n * 64};
 	return 0;
 }
 
+/* No faster than one rule after the other. All rules are of the proxy. */
 static int d_flush(void *arg, uint16_t port, struct offload_error *err)
 {
+	takes(atomic_load(&device.rules));
+	takes(0);
 	return 0;
 }
 
@@ -135,6 +187,7 @@ static int d_stop(void *arg, uint16_t port)
 
 static void d_forget(void *arg, struct offload_handle *handle)
 {
+	one_less();
 }
 
 static const struct offload_provider provider = {.name = "emulated",
@@ -148,6 +201,17 @@ static const struct offload_provider provider = {.name = "emulated",
 	.stop = d_stop,
 	.forget = d_forget};
 
+/* --- an engine, and a worker beside it ----------------------------------------------------------
+ */
+
+enum task {
+	TASK_NOTHING,
+	TASK_REQUESTS, /* those of the worker are taken, nothing else is done */
+	TASK_CONTROL,  /* the same, and as much sleep and work as TASK_ENGINE has */
+	TASK_ENGINE,
+	TASK_END
+};
+
 static uint32_t d_now_ms(void *arg)
 {
 	return h.cores[0].w.now_ms;
@@ -159,22 +223,49 @@ static uint64_t d_clock_us(void *arg)
 }
 
 static struct offload_engine *engine;
-static _Atomic bool stop, pause_engine = true;
+static pthread_t thread;
+static _Atomic int task, doing;
+static _Atomic uint64_t cpu_ns; /* of TASK_ENGINE */
+static uint64_t control_ns;     /* of each millisecond of TASK_CONTROL */
+
+static void engine_step(enum task what)
+{
+	uint64_t start = now_ns(CLOCK_THREAD_CPUTIME_ID);
+	uint32_t wait = 1000;
+
+	engine->cfg.enabled = what == TASK_ENGINE;
+	if (what != TASK_NOTHING)
+		wait = engine_turn(engine);
+	if (what == TASK_ENGINE)
+		atomic_fetch_add(&cpu_ns, now_ns(CLOCK_THREAD_CPUTIME_ID) - start);
+	if (what == TASK_CONTROL) {
+		spin(control_ns);
+		wait = 1000;
+	}
+	if (wait != 0)
+		nap(wait);
+}
 
 static void *engine_main(void *arg)
 {
-	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
-		uint32_t wait = 1000;
+	enum task what;
 
-		if (!atomic_load_explicit(&pause_engine, memory_order_relaxed))
-			wait = engine_turn(engine);
-		if (wait != 0) {
-			struct timespec ts = {.tv_nsec = (long)wait * 1000};
-
-			nanosleep(&ts, NULL);
-		}
+	stay_on(OTHER_CPU);
+	while ((what = (enum task)atomic_load(&task)) != TASK_END) {
+		atomic_store(&doing, what);
+		engine_step(what);
 	}
 	return NULL;
+}
+
+/* Returns when the thread does that. */
+static void set_task(enum task what)
+{
+	atomic_store(&task, what);
+	while (what != TASK_END && atomic_load(&doing) != (int)what)
+		nap(100);
+	if (what == TASK_END)
+		pthread_join(thread, NULL);
 }
 
 /* A worker with n_flows established flows between two ports of the device. */
@@ -187,6 +278,7 @@ static void world_init(void)
 	h.n_flows = n_flows;
 	h.n_cores = 1;
 	h.traffic = TRAFFIC_DNAT;
+	h.huge = true;
 	if (harness_init(0) != 0)
 		die("no memory");
 	harness_establish();
@@ -203,18 +295,22 @@ static void world_init(void)
 		ports_add(engine, 1, 1, NULL) < 0)
 		die("no engine");
 	h.cores[0].w.offload = engine->ring[0];
-	device.rules = 0;
+	atomic_store(&device.rules, 0);
+	atomic_store(&device.inserted, 0);
+	device.ready_ns = 0;
+	atomic_store(&device.none_us, 0);
+	atomic_store(&device.all_us, 0);
 }
 
-/* All flows are known as elephants, as after some seconds of traffic. */
+/* All flows are known, as after some seconds of traffic. */
 static void offer_all(void)
 {
 	for (uint32_t e = 0; e < flow_capacity(h.dp->flows, IP_V4); e++) {
 		uint32_t id = choice_id(IP_V4, e);
-		struct flow_view v;
 		struct nominee *n = choice_at(engine->choice, id);
+		struct flow_view v;
 
-		if (flow_read(h.dp->flows, IP_V4, e, &v) < 0 || n->state != NOMINEE_IDLE)
+		if (flow_read(h.dp->flows, IP_V4, e, &v) < 0)
 			continue;
 		n->generation = v.meta.generation;
 		n->seen[DIR_FORWARD] = (struct offload_seen){
@@ -225,6 +321,26 @@ static void offer_all(void)
 	}
 }
 
+static void begin(void)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+		puts("needs two processors");
+		exit(ABSENT);
+	}
+	world_init();
+	offer_all();
+	stay_on(WORKER_CPU);
+	if (pthread_create(&thread, NULL, engine_main, NULL) != 0)
+		die("no thread");
+}
+
+/* --- insertion storm ----------------------------------------------------------------------------
+ */
+
+#define BURSTS 50000
+
+static uint32_t at;
+
 static int by_value(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -232,11 +348,11 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-#define BURSTS 20000
+struct tail {
+	double p99, p999;
+};
 
-static uint32_t at;
-
-static double p99(void)
+static struct tail measure(void)
 {
 	static uint64_t took[BURSTS];
 	struct core *c = &h.cores[0];
@@ -250,97 +366,126 @@ static double p99(void)
 		took[i] = ticks() - start;
 	}
 	qsort(took, BURSTS, sizeof(took[0]), by_value);
-	return (double)took[BURSTS * 99 / 100];
+	return (struct tail){(double)took[BURSTS / 100 * 99], (double)took[BURSTS / 1000 * 999]};
 }
 
 static void storm(void)
 {
-	double quiet[ROUNDS_MAX], loud[ROUNDS_MAX];
-	pthread_t thread;
+	static const enum task order[3][3] = {{TASK_REQUESTS, TASK_CONTROL, TASK_ENGINE},
+		{TASK_CONTROL, TASK_ENGINE, TASK_REQUESTS},
+		{TASK_ENGINE, TASK_REQUESTS, TASK_CONTROL}};
+	static double p99[2][ROUNDS_MAX], p999[2][ROUNDS_MAX];
 	uint64_t rules;
 
-	device = (struct device){.insert_ns = 1000000, .sleeps = true};
-	world_init();
-	offer_all();
-	if (pthread_create(&thread, NULL, engine_main, NULL) != 0)
-		die("no thread");
+	device.firmware = true;
+	begin();
+	set_task(TASK_ENGINE);
+	measure();
+	rules = atomic_load(&device.inserted);
+	control_ns = rules != 0 ? atomic_load(&cpu_ns) / rules : 0;
 	for (uint32_t r = 0; r < rounds; r++) {
-		/* Which comes first changes, so that neither has the warmer moment. */
-		for (int turn = 0; turn < 2; turn++) {
-			bool on = (turn ^ (r & 1)) != 0;
+		struct tail got[TASK_END];
 
-			atomic_store(&pause_engine, !on);
-			p99();
-			*(on ? &loud[r] : &quiet[r]) = p99();
+		for (int turn = 0; turn < 3; turn++) {
+			set_task(order[r % 3][turn]);
+			got[order[r % 3][turn]] = measure();
 		}
-		samples[r] = loud[r] / quiet[r];
+		for (int k = 0; k < 2; k++) {
+			const struct tail *t = &got[k == 0 ? TASK_ENGINE : TASK_CONTROL];
+
+			p99[k][r] = t->p99 / got[TASK_REQUESTS].p99;
+			p999[k][r] = t->p999 / got[TASK_REQUESTS].p999;
+		}
 	}
-	rules = atomic_load(&device.rules);
-	atomic_store(&stop, true);
-	pthread_join(thread, NULL);
+	rules = atomic_load(&device.inserted);
+	set_task(TASK_END);
 	if (rules == 0 || harness_wrong() != 0)
 		die("no rule was inserted, or a packet was wrong");
-	printf("{\"flows\": %u, \"firmware us\": 1000, \"rules inserted\": %llu, "
-	       "\"candidates\": %u, ",
-		h.n_flows, (unsigned long long)rules, choice_stats(engine->choice)->waiting);
-	print_samples(rounds);
+	printf("{\"emulated\": true, \"flows\": %u, \"firmware us\": 1000, "
+	       "\"rules inserted\": %llu, \"candidates left\": %u, "
+	       "\"thread's ns a rule\": %llu, \"results\": {",
+		h.n_flows, (unsigned long long)rules, choice_stats(engine->choice)->waiting,
+		(unsigned long long)control_ns);
+	print_case("", "p99, storm", p99[0], rounds);
+	print_case(", ", "p99, control", p99[1], rounds);
+	print_case(", ", "p99.9, storm", p999[0], rounds);
+	print_case(", ", "p99.9, control", p999[1], rounds);
+	printf("}}\n");
 }
+
+/* --- everything invalid at once -----------------------------------------------------------------
+ */
 
 /* Packets a second of the worker, by its own thread's CPU time: what others take of the machine is
  * not the offload thread's doing. */
 static double rate(double seconds)
 {
+	uint64_t packets = 0, end = now_us() + (uint64_t)(seconds * 1e6), start;
 	struct core *c = &h.cores[0];
-	uint64_t packets = 0, end = now_us() + (uint64_t)(seconds * 1e6);
-	struct timespec a, b;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+	start = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	while (now_us() < end)
 		for (int i = 0; i < 64; i++) {
 			harness_fill(c, &at);
 			pipeline_run(&c->w, &c->w.burst);
 			packets += BURST;
 		}
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
-	return (double)packets /
-		((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+	return (double)packets * 1e9 / (double)(now_ns(CLOCK_THREAD_CPUTIME_ID) - start);
+}
+
+static void print_invalidated(
+	uint64_t began, double before, double *samples, uint32_t n, uint64_t flushes)
+{
+	double out = (double)(device.none_us - began) / 1e6;
+	double back = (double)(device.all_us - began) / 1e6;
+	double in = (double)device.all / RULES_A_SEC, least = samples[0], part;
+
+	for (uint32_t i = 1; i < n; i++)
+		if (samples[i] < least)
+			least = samples[i];
+	printf("{\"emulated\": true, \"flows\": %u, \"rules\": %llu, "
+	       "\"device rules a second\": %u, \"own pps\": %.0f, \"flushes\": %llu, "
+	       "\"seconds\": [",
+		h.n_flows, (unsigned long long)device.all, RULES_A_SEC, before,
+		(unsigned long long)flushes);
+	for (uint32_t i = 0; i < n; i++)
+		printf("%s%.3f", i ? ", " : "", samples[i]);
+	printf("], \"results\": {");
+	print_case("", "rate in the first second", samples, 1);
+	print_case(", ", "rate in the worst second", &least, 1);
+	print_case(", ", "until all are out", &out, 1);
+	print_case(", ", "until all are in again", &back, 1);
+	part = in / (back - out);
+	print_case(", ", "insert rate", &part, 1);
+	printf("}}\n");
 }
 
 static void invalidate(void)
 {
-	uint64_t began, out_us = 0, back_us = 0;
+	static double samples[ROUNDS_MAX];
+	uint64_t flushes, began;
+	uint32_t n = 0;
 	double before;
-	pthread_t thread;
-	uint32_t n = 0, rules;
 
-	device = (struct device){.insert_ns = 1667};
-	world_init();
-	offer_all();
-	if (pthread_create(&thread, NULL, engine_main, NULL) != 0)
-		die("no thread");
-	atomic_store(&pause_engine, false);
-	rules = 2 * h.n_flows;
-	while (atomic_load(&device.rules) < rules)
+	begin();
+	device.all = 2 * (uint64_t)h.n_flows;
+	set_task(TASK_ENGINE);
+	while (atomic_load(&device.rules) < device.all)
 		rate(0.2);
-	rate(1);
+	rate(2);
 	before = rate(2);
+	flushes = engine->stats.escalations;
 	began = now_us();
-	engine_revalidate(engine, true);
-	while (n < ROUNDS_MAX && back_us == 0) {
+	for (uint32_t id = 1; id < VPORTS_MAX; id++)
+		h.hops[id].l2[5] ^= 0x10;
+	engine_revalidate(engine, false);
+	do
 		samples[n++] = rate(1) / before;
-		if (out_us == 0 && engine->pass_done != 0)
-			out_us = engine->stats.pass_us;
-		if (out_us != 0 && atomic_load(&device.rules) >= rules)
-			back_us = now_us() - began;
-	}
-	atomic_store(&stop, true);
-	pthread_join(thread, NULL);
-	if (back_us == 0 || harness_wrong() != 0)
+	while (n < ROUNDS_MAX && atomic_load(&device.all_us) == 0);
+	set_task(TASK_END);
+	if (device.all_us == 0 || harness_wrong() != 0)
 		die("not all flows came back, or a packet was wrong");
-	printf("{\"flows\": %u, \"rules\": %u, \"device rules a second\": 600000, "
-	       "\"own pps\": %.0f, \"all out after s\": %.2f, \"all in again after s\": %.2f, ",
-		h.n_flows, rules, before, (double)out_us / 1e6, (double)back_us / 1e6);
-	print_samples(n);
+	print_invalidated(began, before, samples, n, engine->stats.escalations - flushes);
 }
 
 int main(int argc, char **argv)
@@ -356,22 +501,16 @@ int main(int argc, char **argv)
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (opt) {
-		case 's':
+		if (opt == 's')
 			mode = storm;
-			break;
-		case 'i':
+		else if (opt == 'i')
 			mode = invalidate;
-			break;
-		case 'f':
+		else if (opt == 'f')
 			n_flows = (uint32_t)atof(optarg);
-			break;
-		case 'r':
+		else if (opt == 'r')
 			rounds = (uint32_t)atoi(optarg);
-			break;
-		default:
+		else
 			return 2;
-		}
 	}
 	if (mode == NULL || n_flows == 0 || rounds == 0 || rounds > ROUNDS_MAX) {
 		fputs("usage: bench_offload --storm | --invalidate [--flows N] [--rounds N]\n",

@@ -123,7 +123,7 @@ static __attribute__((noinline)) bool flow_unsettled(struct worker *w, struct bu
 		return true;
 	}
 	flow_tcp_advance(m, dir, b->hdr[i].tcp_flags);
-	if (w->offload != NULL && (b->hdr[i].tcp_flags & TCP_CONTROL) != 0)
+	if (offload_wanted(w) && (b->hdr[i].tcp_flags & TCP_CONTROL) != 0)
 		offload_ending(w, b, i);
 	return false;
 }
@@ -454,7 +454,7 @@ void stage_flow(struct worker *w, struct burst *b)
 	if (v6 != 0)
 		flow_family(w, b, v6, IP_V6);
 	admission_end(&w->admission, lanes_count(in & b->to.rewrite));
-	if (__builtin_expect(w->offload != NULL, 0))
+	if (__builtin_expect(offload_wanted(w), 0))
 		offload_sample(w, b, in & b->to.rewrite);
 }
 

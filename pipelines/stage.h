@@ -38,6 +38,11 @@ void hold_drop_all(struct worker *w);
 
 /* To the offload thread, from the flow stage, when there is one (w->offload): what hits went by,
  * one in 2^dataplane.offload_shift; the end of a flow that hardware carries. */
+static inline bool offload_wanted(const struct worker *w)
+{
+	return SLUICE_OFFLOAD && w->offload != NULL;
+}
+
 void offload_sample(struct worker *w, const struct burst *b, lanes_t hits);
 void offload_ending(struct worker *w, const struct burst *b, lanes_t lane);
 
