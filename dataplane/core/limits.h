@@ -57,7 +57,7 @@
 /* Loops in which a queue whose first packets were refused is not polled: a burst of refusals takes
  * longer than a burst of hits, and would halve what other queues have. What is too much for the
  * queue its port drops, for nothing. */
-#define FLOW_SIT_OUT 64
+#define FLOW_SIT_OUT 96
 
 /* Ports tried for one new flow that needs source NAT. */
 #define SNAT_PROBES_MAX 32
