@@ -407,7 +407,7 @@ const struct config_key config_keys[] = {
 	{.path = "offload.partial",
 		.type = TYPE_BOOL,
 		.offset = AT(offload.partial),
-		.def = "false",
+		.def = "true",
 		.help = "Where a NIC cannot forward a flow, let it mark the flow's packets, so that a "
 			"worker finds their entry without a lookup."},
 	{.path = "offload.capacity",

@@ -5,7 +5,7 @@
  *
  *	bench_pipeline [--flows N] [--hot N] [--services N] [--rounds N] [--bursts N]
  *		[--v6] [--tcp] [--plain] [--nodeport] [--fragments] [--size BYTES[,BYTES]]
- *		[--zipf S] [--policy] [--floor] [--small-pages]
+ *		[--zipf S] [--policy] [--marks] [--floor] [--small-pages]
  *		[--new | --memory | --flood N | --siege | --workers 2]
  *
  * Prints one line of JSON: ticks a packet (a flow with --new) of every round's median burst,
@@ -168,6 +168,8 @@ static int established(double zipf)
 	uint32_t at = 0;
 
 	harness_establish();
+	if (h.marks)
+		harness_mark();
 	harness_order(zipf, order_length());
 	for (uint32_t r = 0; r < rounds; r++) {
 		uint32_t before = at;
@@ -558,6 +560,7 @@ int main(int argc, char **argv)
 		{"size", required_argument, NULL, 'B'},
 		{"zipf", required_argument, NULL, 'z'},
 		{"policy", no_argument, NULL, 'P'},
+		{"marks", no_argument, NULL, 'M'},
 		{"floor", no_argument, NULL, 'o'},
 		{"small-pages", no_argument, NULL, 's'},
 		{"new", no_argument, NULL, 'n'},
@@ -620,6 +623,9 @@ int main(int argc, char **argv)
 		case 'P':
 			with_policy = true;
 			break;
+		case 'M':
+			h.marks = true;
+			break;
 		case 'o':
 			floor_only = true;
 			break;
@@ -649,7 +655,8 @@ int main(int argc, char **argv)
 	}
 	if (rounds == 0 || rounds > ROUNDS_MAX || bursts == 0 || bursts > BURSTS_MAX ||
 		h.n_flows == 0 || h.n_hot > h.n_flows || flood_bursts == 0 ||
-		flood_bursts >= FLOOD_BURSTS || (mode == MODE_WORKERS && h.n_cores != CORES_MAX) ||
+		flood_bursts >= FLOOD_BURSTS || (h.marks && (h.n_hot == 0 || h.n_hot > 32766)) ||
+		(mode == MODE_WORKERS && h.n_cores != CORES_MAX) ||
 		(sizes != NULL && parse_sizes(sizes) < 0)) {
 		fprintf(stderr,
 			"bench_pipeline: 1 to %d rounds, 1 to %d bursts, at least one flow, two "

@@ -56,6 +56,7 @@ struct harness {
 	uint32_t n_hot; /* packets are of the first so many flows only; 0: of all */
 	bool v6, tcp, huge;
 	bool fragments; /* each datagram in two */
+	bool marks;     /* a NIC marked the packets of the hot flows */
 	enum traffic traffic;
 	uint16_t sizes[SIZES_MAX]; /* of frames, in turn by flow; 0: the smallest */
 	uint32_t n_sizes;
@@ -93,6 +94,8 @@ void harness_init_in(struct dataplane *dp);
 uint16_t harness_write(uint8_t *f, uint32_t n);
 /* A frame that was sent on a vport is what its tuple should have become. */
 bool harness_right(uint32_t n, uint8_t *f, uint16_t out_vport);
+/* Marks for the hot flows (h.marks), which are established: at most 32766. */
+void harness_mark(void);
 /* Draws the order: uniform random (zipf 0), or by Zipf's law with that exponent. */
 void harness_order(double zipf, uint32_t packets);
 /* Each flow's first packet, in random order. */

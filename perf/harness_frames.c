@@ -251,6 +251,30 @@ static uint16_t frame_len(const struct tuple *t)
 	return (uint16_t)(l4_at() + (h.fragments ? FRAG_BYTES : l4_len(t->size)));
 }
 
+/* Of a tuple's number: forward ones are numbered from 0, replies from n_flows. */
+static uint16_t mark_of(uint32_t n)
+{
+	return (uint16_t)(1 + (n < h.n_flows ? n : h.n_hot + n - h.n_flows));
+}
+
+void harness_mark(void)
+{
+	uint8_t frame[128];
+
+	for (uint32_t k = 0; k < 2 * h.n_hot; k++) {
+		uint32_t n = k < h.n_hot ? k : h.n_flows + k - h.n_hot, slot;
+		struct parsed p;
+
+		parse_frame(frame, harness_write(frame, n), 0, &p);
+		slot = h.v6 ? flow_lookup6(h.dp->flows, &p.key6)
+			    : flow_lookup4(h.dp->flows, &p.key4);
+		if (slot == FLOW_NONE)
+			die("a flow to mark");
+		flow_mark_set(h.dp->flows, h.v6, mark_of(n), slot >> 1, slot & 1,
+			flow_meta(h.dp->flows, h.v6, slot >> 1)->generation);
+	}
+}
+
 static void fill(struct core *c, const uint32_t *order)
 {
 	struct burst *b = &c->w.burst;
@@ -272,7 +296,9 @@ static void fill(struct core *c, const uint32_t *order)
 		b->len[i] = frame_len(t);
 		b->in_vport[i] = t->reply ? BACKEND_VPORT : (uint16_t)(t->pod + 1);
 		b->flags[i] = 0;
+		b->mark[i] = h.marks ? mark_of(n) : 0;
 	}
+	b->marked = h.marks ? ~UINT64_C(0) >> (64 - BURST) : 0;
 	b->count = BURST;
 	b->to.classify = ~UINT64_C(0) >> (64 - BURST);
 }
