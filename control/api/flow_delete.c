@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The Sluice authors */
 
-/* Ending flows: ids are collected here in slices, the control thread kills them batch by batch.
- * API thread, but for delete_run(). */
+/* Ending flows: ids are collected here in slices, the control thread kills them batch by batch. The
+ * answer is an acknowledgement: no worker is in the middle of a burst with such a flow, and no NIC
+ * forwards by one. API thread, but for delete_run(). */
 
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/api/flow_scan.h"
+#include "offload/offload.h"
 
 #define KILL_BATCH 256
+#define SETTLE_MS                                                                      \
+	15000 /* longer than a NIC's flush takes at the worst; then the answer says so \
+	       */
 
 struct flow_delete {
 	struct job job;
@@ -18,9 +23,12 @@ struct flow_delete {
 	struct http_request *req;
 	struct flow_scan scan;
 	struct event *turn;
-	struct flow_delete *next, **prev; /* those that still scan */
-	bool dry_run, at_end, only_one;
+	struct flow_delete *next, **prev; /* those without an answer */
+	bool dry_run, at_end, only_one, settling;
 	uint64_t killed;
+	uint64_t ticket; /* of the offload thread */
+	uint32_t stamp;  /* of the workers' grace period */
+	uint32_t waited_ms;
 	uint32_t n;
 	struct {
 		enum ip_family family;
@@ -35,6 +43,11 @@ static void delete_run(struct job *j)
 	for (uint32_t i = 0; i < d->n; i++)
 		d->killed += flow_kill_id(d->api->deps.dp->flows, d->victim[i].family,
 			d->victim[i].entry, d->victim[i].generation);
+	if (d->at_end && d->api->deps.offload != NULL) {
+		d->stamp = grace_stamp(&d->api->deps.dp->grace);
+		d->ticket = offload_revalidate(d->api->deps.offload);
+		d->settling = true;
+	}
 }
 
 static void delete_free(struct flow_delete *d)
@@ -57,6 +70,13 @@ void api_flows_fini(struct api *a)
 	free(a->flow_names);
 }
 
+static bool settled(const struct flow_delete *d)
+{
+	return !d->settling ||
+		(grace_passed(&d->api->deps.dp->grace, d->stamp) &&
+			offload_settled(d->api->deps.offload, d->ticket));
+}
+
 static void delete_answer(struct flow_delete *d)
 {
 	struct doc doc;
@@ -68,9 +88,21 @@ static void delete_answer(struct flow_delete *d)
 		jw_counter(&doc.w, "matched", d->scan.matched);
 		jw_counter(&doc.w, "deleted", d->killed);
 		jw_bool(&doc.w, "dryRun", d->dry_run);
+		jw_bool(&doc.w, "settled", settled(d));
 		doc_send(&doc, 200);
 	}
 	delete_free(d);
+}
+
+/* Until what was killed acts nowhere. */
+static void delete_settle(struct flow_delete *d)
+{
+	const struct timeval ms = {.tv_usec = 1000};
+
+	if (settled(d) || d->waited_ms++ >= SETTLE_MS)
+		delete_answer(d);
+	else
+		event_add(d->turn, &ms);
 }
 
 static void delete_done(struct job *j, bool cancelled)
@@ -79,8 +111,10 @@ static void delete_done(struct job *j, bool cancelled)
 	const struct timeval now = {0};
 
 	d->n = 0;
-	if (cancelled || d->at_end)
+	if (cancelled)
 		delete_answer(d);
+	else if (d->at_end)
+		delete_settle(d);
 	else
 		event_add(d->turn, &now);
 }
@@ -92,6 +126,10 @@ static void delete_turn(evutil_socket_t fd, short what, void *arg)
 	enum scan_result r = SCAN_FOUND;
 	struct flow_view v;
 
+	if (d->at_end) {
+		delete_settle(d);
+		return;
+	}
 	while (d->n < KILL_BATCH) {
 		r = flow_scan_next(&d->scan, http_now_us() + HTTP_SLICE_US, false, &v);
 		if (r != SCAN_FOUND)
@@ -104,7 +142,7 @@ static void delete_turn(evutil_socket_t fd, short what, void *arg)
 		d->n++;
 	}
 	d->at_end = r == SCAN_END;
-	if (d->n > 0)
+	if (d->n > 0 || (d->at_end && d->killed > 0))
 		handoff_submit(d->api->handoff, &d->job);
 	else if (d->at_end)
 		delete_answer(d);
@@ -124,6 +162,17 @@ static struct flow_delete *delete_new(struct http_request *req)
 	d->job.done = delete_done;
 	d->api = api_of(req);
 	d->req = req;
+	d->turn = event_new(d->api->base, -1, 0, delete_turn, d);
+	if (d->turn == NULL) {
+		http_problem(req, 503, "ResourceExhausted", "out of memory");
+		free(d);
+		return NULL;
+	}
+	d->next = d->api->deletes;
+	d->prev = &d->api->deletes;
+	if (d->next != NULL)
+		d->next->prev = &d->next;
+	d->api->deletes = d;
 	return d;
 }
 
@@ -151,27 +200,15 @@ void flows_delete(struct http_request *req)
 		return;
 	d->dry_run = dry != NULL;
 	if (!flow_scan_init(&d->scan, req)) {
-		free(d);
+		delete_free(d);
 		return;
 	}
 	if (d->scan.filter.n == 0 && !all) {
 		http_problem(req, 400, "BadRequest", "name a filter, or all=true for every flow");
-		free(d);
+		delete_free(d);
 		return;
 	}
-	d->turn = event_new(d->api->base, -1, 0, delete_turn, d);
-	if (d->turn == NULL || event_add(d->turn, &now) < 0) {
-		http_problem(req, 503, "ResourceExhausted", "out of memory");
-		if (d->turn != NULL)
-			event_free(d->turn);
-		free(d);
-		return;
-	}
-	d->next = d->api->deletes;
-	d->prev = &d->api->deletes;
-	if (d->next != NULL)
-		d->next->prev = &d->next;
-	d->api->deletes = d;
+	event_add(d->turn, &now);
 }
 
 void flow_delete_one(struct http_request *req, const struct flow_view *v)
