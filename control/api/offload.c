@@ -73,6 +73,16 @@ void api_offload_flow(
 	offload_flow_read(a->deps.offload, v->family, v->entry, v->meta.generation, v, now_ms, out);
 }
 
+static void write_refusal(struct jw *w, const struct offload_refusal *r)
+{
+	jw_object(w, "lastError");
+	jw_string(w, "class", r->class);
+	jw_int(w, "errno", -r->error);
+	jw_int(w, "errorType", r->type);
+	jw_string(w, "text", r->text);
+	jw_object_end(w);
+}
+
 void api_offload_write_flow(struct api *a, struct jw *w, const struct flow_view *v, uint32_t now_ms)
 {
 	static const char *const dirs[] = {"forward", "reply"};
@@ -90,6 +100,8 @@ void api_offload_write_flow(struct api *a, struct jw *w, const struct flow_view 
 			jw_string(w, "reason", offload_reason_names[leg->reason]);
 		if (leg->since_ms != 0)
 			jw_time_ms(w, "since", api_wall_ms() - (int32_t)(now_ms - leg->since_ms));
+		if (leg->refusal != NULL)
+			write_refusal(w, leg->refusal);
 		jw_counter(w, "hwPackets", leg->packets);
 		jw_counter(w, "hwBytes", leg->bytes);
 		jw_object_end(w);

@@ -292,6 +292,24 @@ void cell_flow_why(const json_t *item, const json_t *parent, char *out, size_t s
 	snprintf(out, size, "%s", why != NULL ? why : "");
 }
 
+/* "shape: the driver's words", of the directions that have any. */
+void cell_flow_last_error(const json_t *item, const json_t *parent, char *out, size_t size)
+{
+	static const char *const dirs[] = {"forward", "reply"};
+	size_t at = 0;
+
+	out[0] = '\0';
+	for (int d = 0; d < 2; d++) {
+		const json_t *leg = json_object_get(json_object_get(item, "offload"), dirs[d]);
+		const json_t *e = json_object_get(leg, "lastError");
+
+		if (e != NULL && at < size)
+			at += (size_t)snprintf(out + at, size - at, "%s%s %s: %s",
+				at != 0 ? "; " : "", dirs[d], text_at(e, "class"),
+				text_at(e, "text"));
+	}
+}
+
 /* Shapes that the port takes, of those that were asked for. */
 void cell_offload_shapes(const json_t *item, const json_t *parent, char *out, size_t size)
 {

@@ -26,6 +26,7 @@ CELL(flow_backend);
 CELL(flow_reply);
 CELL(flow_service);
 CELL(flow_offload);
+CELL(flow_last_error);
 CELL(flow_hw_packets);
 CELL(flow_why);
 CELL(offload_shapes);

@@ -46,7 +46,7 @@ static const struct column flow_columns[] = {V("PROTO", "protocol"), C("SRC", fl
 	WC("AGE", flow_age), WV("NAT", "nat.type"), WC("REPLY-TO", flow_reply),
 	C("OFFLOAD", flow_offload), WC("HW-PACKETS", flow_hw_packets), WC("WHY-NOT", flow_why),
 	WC("SERVICE", flow_service), WV("IN", "ports.in"), WV("OUT", "ports.out"),
-	WV("WORKER", "worker"), WV("ID", "id"), END};
+	WV("WORKER", "worker"), WV("ID", "id"), WC("LAST-ERROR", flow_last_error), END};
 
 static const struct column vport_columns[] = {V("NAME", "metadata.name"), V("ROLE", "spec.role"),
 	C("PORT", vport_port), V("VLAN", "spec.vlan"), V("ADDRESSES", "spec.addresses"),

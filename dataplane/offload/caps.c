@@ -542,6 +542,15 @@ int offload_caps_find(struct offload_caps *c, const struct offload_rule *rule, u
 	return OFFLOAD_Backoff;
 }
 
+const struct offload_error *offload_caps_refusal(
+	const struct offload_caps *c, const struct offload_rule *rule, int *error)
+{
+	const struct offload_caps_row *row = &c->row[offload_shape_of(rule)];
+
+	*error = row->error;
+	return row->error != 0 ? &row->refusal : NULL;
+}
+
 void offload_caps_refused(struct offload_caps *c, const struct offload_rule *rule, int error,
 	const struct offload_error *err, uint32_t now_ms)
 {

@@ -74,6 +74,9 @@ bool offload_caps_left(struct offload_caps *c);
 /* How to say this rule to this port: 0, or a reason of enum offload_reason (positive). */
 int offload_caps_find(struct offload_caps *c, const struct offload_rule *rule, uint32_t now_ms,
 	struct offload_dialect *out);
+/* Why the last probe of the rule's shape said no; NULL: it did not, or the driver said nothing. */
+const struct offload_error *offload_caps_refusal(
+	const struct offload_caps *c, const struct offload_rule *rule, int *error);
 /* An insert was refused as unsupported (-ENOTSUP, -EINVAL, -ENOSYS): the shape's next dialect is
  * taken, or the shape given up for ten minutes. */
 void offload_caps_refused(struct offload_caps *c, const struct offload_rule *rule, int error,

@@ -235,6 +235,7 @@ static void begin_anew(struct choice *c, uint32_t id, struct nominee *n, uint32_
 	n->generation = generation;
 	n->not_before = 0;
 	memset(n->seen, 0, sizeof(n->seen));
+	n->refusal[0] = n->refusal[1] = 0;
 }
 
 static bool backs_off(struct nominee *n, uint64_t now_us)

@@ -61,6 +61,8 @@ struct nominee {
 	uint8_t backoff; /* refusals in a row */
 	bool listed;     /* in the calendar */
 	bool known;      /* its count was measured, and stays while there is room */
+	/* The owner's number of the last answer of a driver, by direction; 0: none. */
+	_Atomic uint8_t refusal[2];
 };
 
 struct choice_config {

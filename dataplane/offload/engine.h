@@ -28,6 +28,7 @@
 #define ENGINE_WHEEL         1024
 #define ENGINE_FIRST_POLL_US 1000000
 #define SLOT_NONE            UINT32_MAX
+#define REFUSALS_MAX         254 /* kinds of drivers' answers that are kept */
 
 /* --- ports (ports.c) -------------------------------------------------------------------------- */
 
@@ -155,6 +156,9 @@ struct offload_engine {
 	_Atomic bool enabled;
 	_Atomic uint32_t min_age_ms;
 
+	struct offload_refusal refusal[REFUSALS_MAX];
+	uint8_t n_refusals;
+
 	pthread_mutex_t lock; /* stats_out and ports' stats as others see them */
 	struct offload_stats stats, stats_out;
 };
@@ -208,13 +212,22 @@ int ports_may_ask(struct offload_engine *e, const struct engine_port *p);
 int ports_may_insert(struct offload_engine *e, struct engine_port *p);
 /* What an insert told about the port. Returns the reason for the flow. */
 enum offload_reason ports_refused(struct offload_engine *e, struct engine_port *p,
-	const struct offload_rule *rule, int error, const struct offload_error *err);
+	const struct offload_rule *rule, int error, const struct offload_error *err,
+	enum offload_insert_result *class);
 void ports_inserted(struct offload_engine *e, struct engine_port *p);
 void ports_failed(struct offload_engine *e, struct engine_port *p);
 /* Rules of probes that could not be removed are flushed. */
 void ports_canaries(struct offload_engine *e);
 /* Flush, then stop: rules that could not be removed one by one. True: they act no more. */
 bool ports_escalate(struct offload_engine *e, uint16_t ethdev);
+
+/* --- refusals.c ------------------------------------------------------------------------------- */
+
+/* What nominee.refusal keeps of a driver's answer. */
+uint8_t refusal_number(struct offload_engine *e, enum offload_insert_result class, int error,
+	const struct offload_error *err);
+/* NULL: number 0. Any thread. */
+const struct offload_refusal *refusal_read(const struct offload_engine *e, uint8_t number);
 
 /* --- engine.c --------------------------------------------------------------------------------- */
 

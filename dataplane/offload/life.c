@@ -141,6 +141,14 @@ struct plan {
 	struct offload_dialect dialect, mark_dialect;
 };
 
+/* For whoever asks the flow why. */
+static void keep_refusal(struct offload_engine *e, uint32_t id, enum lane_dir dir,
+	enum offload_insert_result class, int error, const struct offload_error *err)
+{
+	atomic_store_explicit(&choice_at(e->choice, id)->refusal[dir],
+		refusal_number(e, class, error, err), memory_order_release);
+}
+
 static bool plan_any(const struct plan *p)
 {
 	return p->seen && (p->full == 0 || p->partial == 0);
@@ -178,8 +186,10 @@ static int leg_insert(struct offload_engine *e, struct resident *r, enum lane_di
 	ret = e->env.provider->insert(e->env.provider->arg, rule, dialect, &handle, &err);
 	note_latency(e, p, engine_now_us(e) - start);
 	if (ret < 0) {
-		enum offload_reason why = ports_refused(e, p, rule, ret, &err);
+		enum offload_insert_result class;
+		enum offload_reason why = ports_refused(e, p, rule, ret, &err, &class);
 
+		keep_refusal(e, id_of(r), dir, class, ret, &err);
 		if (partial)
 			mark_give(e, (uint16_t)rule->mark, f);
 		flow_let_go(e->flows, f, entry, dir, engine_word(e, OFFLOAD_SOFTWARE, why));
@@ -385,17 +395,25 @@ static int derive_both(struct offload_engine *e, uint32_t id, uint32_t generatio
 }
 
 /* How to say a rule to its port: 0, or why not. */
-static int words_for(struct offload_engine *e, const struct offload_path *path,
-	const struct offload_rule *rule, struct offload_dialect *out)
+static int words_for(struct offload_engine *e, uint32_t id, enum lane_dir dir,
+	const struct offload_path *path, const struct offload_rule *rule,
+	struct offload_dialect *out)
 {
 	struct engine_port *p = &e->port[path->in];
-	int why = p->caps != NULL ? ports_may_ask(e, p) : OFFLOAD_PortGone;
+	int why = p->caps != NULL ? ports_may_ask(e, p) : OFFLOAD_PortGone, error;
+	const struct offload_error *err;
 
-	return why != 0 ? why : offload_caps_find(p->caps, rule, engine_now_ms(e), out);
+	if (why != 0)
+		return why;
+	why = offload_caps_find(p->caps, rule, engine_now_ms(e), out);
+	err = why != 0 ? offload_caps_refusal(p->caps, rule, &error) : NULL;
+	if (err != NULL)
+		keep_refusal(e, id, dir, OFFLOAD_INSERT_SHAPE, error, err);
+	return why;
 }
 
 /* What the ports take of it. 0, or why nothing of the flow can leave software. */
-static int plan_settle(struct offload_engine *e, struct plan plan[2])
+static int plan_settle(struct offload_engine *e, uint32_t id, struct plan plan[2])
 {
 	bool tcp = false, full = false, none = false, any = false;
 	int why = 0;
@@ -407,7 +425,8 @@ static int plan_settle(struct offload_engine *e, struct plan plan[2])
 			continue;
 		p->derived = p->full == 0;
 		if (p->full == 0)
-			p->full = words_for(e, &p->path, &p->rule, &p->dialect);
+			p->full =
+				words_for(e, id, (enum lane_dir)d, &p->path, &p->rule, &p->dialect);
 		tcp |= p->rule.match.proto == IP_PROTO_TCP ||
 			p->mark_rule.match.proto == IP_PROTO_TCP;
 	}
@@ -423,7 +442,8 @@ static int plan_settle(struct offload_engine *e, struct plan plan[2])
 		if (p->full != 0 && !offload_is_path_reason(p->full))
 			p->partial = p->full;
 		else if (p->full != 0 && p->partial == 0)
-			p->partial = words_for(e, &p->mark_path, &p->mark_rule, &p->mark_dialect);
+			p->partial = words_for(e, id, (enum lane_dir)d, &p->mark_path,
+				&p->mark_rule, &p->mark_dialect);
 		why = why == 0 ? p->full : why;
 		full |= p->full == 0;
 		/* Half of a UDP flow is worth having when a driver's words are all that lacks. */
@@ -526,7 +546,7 @@ static void admit_one(struct offload_engine *e, uint32_t id)
 	int ret = derive_both(e, id, generation, n->seen, plan);
 
 	if (ret == 0)
-		ret = plan_settle(e, plan);
+		ret = plan_settle(e, id, plan);
 	if (ret != 0) {
 		turn_away(e, id, generation, ret);
 		return;
@@ -587,7 +607,7 @@ void life_complete(
 		return;
 	ret = derive_both(e, id_of(r), r->generation, both, plan);
 	if (ret == 0)
-		ret = plan_settle(e, plan);
+		ret = plan_settle(e, id_of(r), plan);
 	if (ret == 0 && plan_any(&plan[dir]))
 		ret = leg_insert(e, r, dir, &plan[dir], seen);
 	else if (ret >= 0)

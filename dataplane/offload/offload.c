@@ -309,6 +309,10 @@ void offload_flow_read(struct offload *o, enum ip_family f, uint32_t entry, uint
 		leg->state = offload_word_state(word);
 		leg->reason = offload_word_reason(word);
 		leg->since_ms = offload_word_since(word);
+		/* A word that was never written is of a flow that nobody has asked for. */
+		if (word != 0 && n != NULL)
+			leg->refusal = refusal_read(
+				o->e, atomic_load_explicit(&n->refusal[d], memory_order_acquire));
 		if (leg->state == OFFLOAD_SOFTWARE && leg->reason == OFFLOAD_REASON_NONE)
 			leg->reason = plain_reason(o, view, now_ms);
 		if (leg->state == OFFLOAD_SOFTWARE && state == NOMINEE_WAITING) {

@@ -98,12 +98,21 @@ struct offload_stats {
 	uint32_t n_ports;
 };
 
+/* A driver's answer to a rule that it did not take. */
+struct offload_refusal {
+	const char *class; /* of offload_insert_result_names */
+	int error;         /* -errno */
+	uint8_t type;      /* enum rte_flow_error_type */
+	char text[128];    /* the driver's own */
+};
+
 /* Of one direction of a flow. */
 struct offload_flow_leg {
 	enum offload_state state;
 	enum offload_reason reason;
 	uint32_t since_ms; /* the worker's clock; 0: never asked */
 	uint64_t packets, bytes;
+	const struct offload_refusal *refusal; /* the last; NULL: none. Until offload_stop() */
 };
 
 struct offload_flow {

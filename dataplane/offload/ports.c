@@ -342,8 +342,25 @@ static void relearn(struct offload_engine *e, struct engine_port *p, uint16_t et
 	life_forget(e, ethdev, OFFLOAD_Backoff);
 }
 
+static enum offload_insert_result class_of(enum offload_failure failure, int error)
+{
+	switch (failure) {
+	case OFFLOAD_FAILURE_SHAPE:
+		return error == -EEXIST ? OFFLOAD_INSERT_DRIFT : OFFLOAD_INSERT_SHAPE;
+	case OFFLOAD_FAILURE_CAPACITY:
+		return OFFLOAD_INSERT_CAPACITY;
+	case OFFLOAD_FAILURE_DRIFT:
+		return OFFLOAD_INSERT_DRIFT;
+	case OFFLOAD_FAILURE_GONE:
+		return OFFLOAD_INSERT_GONE;
+	default:
+		return OFFLOAD_INSERT_DEVICE;
+	}
+}
+
 enum offload_reason ports_refused(struct offload_engine *e, struct engine_port *p,
-	const struct offload_rule *rule, int error, const struct offload_error *err)
+	const struct offload_rule *rule, int error, const struct offload_error *err,
+	enum offload_insert_result *class)
 {
 	uint64_t now = engine_now_us(e);
 	struct offload_failure_context ctx = {
@@ -357,25 +374,22 @@ enum offload_reason ports_refused(struct offload_engine *e, struct engine_port *
 	/* One that tried behind an open breaker learned nothing of the device by another error. */
 	if (failure != OFFLOAD_FAILURE_DEVICE && failure != OFFLOAD_FAILURE_GONE)
 		p->breaker.trying = false;
+	*class = class_of(failure, error);
+	p->stats.inserts[*class]++;
 	switch (failure) {
 	case OFFLOAD_FAILURE_SHAPE:
-		p->stats.inserts[error == -EEXIST ? OFFLOAD_INSERT_DRIFT : OFFLOAD_INSERT_SHAPE]++;
 		offload_caps_refused(p->caps, rule, error, err, engine_now_ms(e));
 		return OFFLOAD_ShapeUnsupported;
 	case OFFLOAD_FAILURE_CAPACITY:
-		p->stats.inserts[OFFLOAD_INSERT_CAPACITY]++;
 		full(e, p);
 		return OFFLOAD_TableFull;
 	case OFFLOAD_FAILURE_DRIFT:
-		p->stats.inserts[OFFLOAD_INSERT_DRIFT]++;
 		relearn(e, p, rule->fate == OFFLOAD_FATE_MARK ? rule->match.port : p->facts.proxy);
 		return OFFLOAD_Backoff;
 	case OFFLOAD_FAILURE_GONE:
-		p->stats.inserts[OFFLOAD_INSERT_GONE]++;
 		ports_gone(e, p);
 		return OFFLOAD_PortGone;
 	default:
-		p->stats.inserts[OFFLOAD_INSERT_DEVICE]++;
 		ports_failed(e, p);
 		return OFFLOAD_Backoff;
 	}

@@ -10,6 +10,7 @@ the configuration takes away is out of the NIC when it is acknowledged. Results 
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from labkit import LOCAL, ROOT, iface
 
 PLUGIN = "tests/net_emu/librte_net_emu.so"
 ECHO, ECHO6 = "10.96.0.13", "fd00:10:96::13"
+GUARDED = "203.0.113.77"
 NODES = ("client-1", "client-2", "pod-1", "pod-2", "pod-3")  # on the NIC
 
 
@@ -28,16 +30,18 @@ def plugin():
     return os.path.join(build, PLUGIN)
 
 
-class Offload(LabCase):
+class NicCase(LabCase):
+    """The lab with an emulated NIC of some profile."""
     PREFIX = "eo"
+    PROFILE = "mlx5-sws"
 
     @classmethod
     def start(cls):
         lab = cls.lab
         wires = ["--vdev=net_af_packet%d,iface=%s" % (i + 100, iface(node))
                  for i, node in enumerate(NODES)]
-        nic = ("--vdev=net_emu0,representor=vf[0-%d],profile=mlx5-sws,stale_ms=0,control=%s,"
-               "wire0=none" % (len(NODES) - 1, lab.path("nic.sock")))
+        nic = ("--vdev=net_emu0,representor=vf[0-%d],profile=%s,stale_ms=0,control=%s,"
+               "wire0=none" % (len(NODES) - 1, cls.PROFILE, lab.path("nic.sock")))
         for i in range(len(NODES)):
             nic += ",wire%d=net_af_packet%d" % (i + 1, i + 100)
         vports = []
@@ -59,6 +63,7 @@ class Offload(LabCase):
                 args = [os.path.join(ROOT, "tests/net_emu/with-plugin"), plugin()] + args
             return real(lab, node, name, args)
         lab.spawn = spawn
+        cls.vports, cls.overrides = vports, overrides
         lab.start_sluiced(*overrides)
 
     # --- what is seen from outside ---------------------------------------------------------
@@ -96,6 +101,26 @@ class Offload(LabCase):
     def rules(self):
         return [line for line in self.nic("rules").splitlines() if line and line != "ok"]
 
+    def datagrams(self, pod):
+        """UDP datagrams that the kernel of a pod was given so far."""
+        text = self.lab.run(pod, "cat", "/proc/net/snmp").stdout
+        names, values = [line.split() for line in text.splitlines() if line.startswith("Udp:")]
+        return int(values[names.index("InDatagrams")])
+
+    def silent(self, pod):
+        """Not one datagram more; what was on its way through the pod's interface has arrived."""
+        time.sleep(0.2)
+        after = self.datagrams(pod)
+        time.sleep(2)
+        self.assertEqual(self.datagrams(pod), after)
+
+    def gone(self, query, addr):
+        """No flow of that query is in hardware, and the NIC has no rule with that address."""
+        return not (self.flows(query + "&offload=hardware") + self.flows(query + "&offload=partial")
+                    or [rule for rule in self.rules() if addr in rule])
+
+
+class Offload(NicCase):
     def test_1_ports_can(self):
         ports = {p["name"]: p for p in self.offload()["items"]}
         for node in NODES:
@@ -125,11 +150,6 @@ class Offload(LabCase):
             with self.subTest(addr):
                 self.bypassed(addr)
 
-    def gone(self, query, addr):
-        """No flow of that query is in hardware, and the NIC has no rule with that address."""
-        return not (self.flows(query + "&offload=hardware")
-                    or [rule for rule in self.rules() if addr in rule])
-
     def test_3_fin_ends_it_everywhere(self):
         for addr in WEB:
             with self.subTest(addr):
@@ -153,19 +173,13 @@ class Offload(LabCase):
                 states = {f["state"] for f in self.flows(query)}
                 self.assertLessEqual(states, {"Closing", "Fin", "Reset"}, states)
 
-    def datagrams(self, pod):
-        """UDP datagrams that the kernel of a pod was given so far."""
-        text = self.lab.run(pod, "cat", "/proc/net/snmp").stdout
-        names, values = [line.split() for line in text.splitlines() if line.startswith("Udp:")]
-        return int(values[names.index("InDatagrams")])
-
     def acknowledged(self, service, pod_addr):
         """The endpoint is no longer wanted, and what is wanted is applied."""
         status, answer = self.lab.sluiced.get("/api/v1/services/default/" + service)
         applied = status == 200 and answer["status"]["conditions"][0]
         return (applied and applied["status"] == "True"
                 and applied["desiredVersion"] == applied["appliedVersion"]
-                and pod_addr not in self.lab.backends(service))
+                and not (pod_addr and pod_addr in self.lab.backends(service)))
 
     def test_4_removed_endpoint_gets_nothing_more(self):
         """Not one packet after the acknowledgement, while its client goes on sending."""
@@ -182,11 +196,7 @@ class Offload(LabCase):
         try:
             self.eventually(lambda: self.acknowledged("echo", backend), "the acknowledgement")
             self.assertFalse([rule for rule in self.rules() if backend in rule])
-            # What was on its way through the pod's own interface has arrived.
-            time.sleep(0.2)
-            after = self.datagrams(pod)
-            time.sleep(2)
-            self.assertEqual(self.datagrams(pod), after)
+            self.silent(pod)
             # Its client has another endpoint, and that is in hardware soon.
             self.eventually(lambda: (self.in_hardware(query) or {"backend": {"address": backend}})
                             ["backend"]["address"] != backend, "another endpoint in hardware")
@@ -196,7 +206,77 @@ class Offload(LabCase):
             self.nic("set del_us 0")
             self.lab.restore_endpoint(removed)
 
-    def test_5_ends_with_flows_in_hardware(self):
+    def test_5_deny_by_source_range(self):
+        """A narrower range is for new connections, as in Kubernetes. Who means now ends the flows
+        of then: when that is answered, not one packet more."""
+        self.lab.create("services", {
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "guarded", "namespace": "default"},
+            "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.77",
+                     "clusterIPs": ["10.96.0.77"], "ipFamilies": ["IPv4"],
+                     "ports": [{"name": "echo", "port": 9000, "protocol": "UDP"}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": GUARDED, "ipMode": "VIP"}]}}})
+        self.lab.create("endpointslices", {
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "guarded-ipv4", "namespace": "default",
+                         "labels": {"kubernetes.io/service-name": "guarded"}},
+            "addressType": "IPv4", "ports": [{"name": "echo", "port": 9000, "protocol": "UDP"}],
+            "endpoints": [{"addresses": [LOCAL["pod-2"][0]], "nodeName": "node-1",
+                           "conditions": {"ready": True, "serving": True, "terminating": False},
+                           "targetRef": {"kind": "Pod", "namespace": "default", "name": "pod-2"}}]})
+        self.eventually(lambda: self.lab.backends("guarded"), "the guarded service")
+        client = self.lab.start_client("client-2", "udp", GUARDED, 9000, seconds=30, pause=0.0005)
+        self.addCleanup(client.communicate)
+        self.addCleanup(client.kill)
+        query = "proto=UDP&dst=" + GUARDED
+        self.eventually(lambda: self.in_hardware(query), "the flow in hardware", 12)
+        self.lab.edit("services", "guarded", lambda s: s["spec"].update(
+            loadBalancerSourceRanges=["198.51.100.0/24"]))
+        self.eventually(lambda: self.acknowledged("guarded", ""), "the range")
+        before = self.datagrams("pod-2")
+        self.eventually(lambda: self.datagrams("pod-2") > before + 200, "the old flow to go on")
+        # The device takes its time: so does the answer.
+        self.nic("set del_us 200000")
+        status, answer = self.lab.sluiced.delete("/api/v1/flows?" + query)
+        self.nic("set del_us 0")
+        self.assertEqual((status, answer["deleted"], answer["settled"]), (200, "1", True))
+        self.assertFalse([rule for rule in self.rules() if GUARDED in rule], self.rules())
+        self.silent("pod-2")
+
+    def applied(self, vport, address):
+        """The vport has that address, and what is wanted of it is in force."""
+        status, found = self.lab.sluiced.get("/api/v1/vports/" + vport)
+        conditions = status == 200 and found["status"]["conditions"][0]
+        return (conditions and address + "/32" in found["spec"]["addresses"]
+                and conditions["desiredVersion"] == conditions["appliedVersion"])
+
+    def reload(self, vports):
+        with open(self.lab.path("sluice.yaml"), "w", encoding="utf-8") as f:
+            f.write(self.lab.config(["vports=" + json.dumps(vports)] + self.overrides[1:]))
+        with open(self.lab.path("sluiced.pid"), encoding="utf-8") as f:
+            os.kill(int(f.read().split()[0]), signal.SIGHUP)
+
+    def test_6_pod_that_loses_its_address_gets_nothing_more(self):
+        """The configuration file takes a pod's address away."""
+        client = self.lab.start_client("client-1", "udp", LOCAL["pod-3"][0], 9000, seconds=30,
+                                       pause=0.0005)
+        self.addCleanup(client.communicate)
+        self.addCleanup(client.kill)
+        query = "proto=UDP&dst=" + LOCAL["pod-3"][0]
+        self.eventually(lambda: self.in_hardware(query), "the flow in hardware", 12)
+        self.assertTrue([rule for rule in self.rules() if LOCAL["pod-3"][0] in rule])
+        vports = [dict(v, addresses=["10.244.1.99/32"]) if v["name"] == "pod-3" else v
+                  for v in self.vports]
+        self.nic("set del_us 200000")
+        self.reload(vports)
+        self.eventually(lambda: self.applied("pod-3", "10.244.1.99"), "the acknowledgement")
+        self.assertFalse([rule for rule in self.rules() if LOCAL["pod-3"][0] in rule])
+        self.nic("set del_us 0")
+        self.silent("pod-3")
+        self.reload(self.vports)
+        self.eventually(lambda: self.applied("pod-3", LOCAL["pod-3"][0]), "its address again")
+
+    def test_7_ends_with_flows_in_hardware(self):
         """SIGTERM takes them out before the ports close."""
         client = self.lab.start_client("client-1", "udp", ECHO6, 9000, seconds=8, pause=0.0005)
         self.eventually(lambda: self.in_hardware("proto=UDP&dst=" + ECHO6), "the flow in hardware")
@@ -205,6 +285,61 @@ class Offload(LabCase):
         client.kill()
         client.communicate()
         type(self).start()
+
+
+class Partial(NicCase):
+    """A NIC that cannot forward, and can mark: workers follow the marks."""
+    PROFILE = "ice"
+
+    def partial(self, query):
+        found = [f for f in self.flows(query + "&offload=partial")
+                 if all(f["offload"][d]["in"] == "partial" for d in ("forward", "reply"))]
+        return found[0] if found else None
+
+    def test_1_marks_lead_to_the_flow(self):
+        for addr in (ECHO, ECHO6):
+            with self.subTest(addr):
+                client = self.lab.start_client("client-1", "udp", addr, 9000, seconds=8,
+                                               pause=0.0005)
+                query = "proto=UDP&dst=" + addr
+                self.eventually(lambda q=query: self.partial(q), "marks for the flow")
+                flow = self.partial(query)
+                for leg in flow["offload"].values():
+                    self.assertEqual((leg["state"], leg["reason"], leg["hwPackets"]),
+                                     ("Partial", "ShapeUnsupported", "0"), leg)
+                    self.assertIn(leg["lastError"]["class"], ("shape", "other"), leg)
+                    self.assertTrue(leg["lastError"]["text"], leg)
+                before = int(self.offload()["marksFollowed"])
+                self.eventually(lambda b=before: int(self.offload()["marksFollowed"]) > b + 500,
+                                "workers to follow marks")
+                result = self.lab.result(client)
+                self.assertEqual(result["failed"], 0, result)
+                self.assertGreater(result["done"], 1000)
+
+    def test_2_fin_takes_the_marks_away(self):
+        source = LOCAL["client-2"][0]
+        client = self.lab.start_client("client-2", "hold", WEB[0], 9001, pause=0.0005,
+                                       stdin=subprocess.PIPE)
+        self.assertIn("connected", client.stdout.readline())
+        query = "proto=TCP&dstPort=9001&src=" + source
+        self.eventually(lambda: self.partial(query), "marks for the connection", 15)
+        self.assertTrue([rule for rule in self.rules() if source in rule])
+        out, _ = client.communicate("end\n", timeout=20)
+        result = json.loads(out.strip().split("\n")[-1])
+        self.assertEqual(result["error"], "")
+        self.eventually(lambda: self.gone(query, source), "no rule to outlive the FIN")
+
+    def test_3_flush_is_behind_the_barrier(self):
+        """Deleted flows have no marks when that is answered; who goes on sending has a new flow."""
+        client = self.lab.start_client("client-1", "udp", ECHO, 9000, seconds=10, pause=0.0005)
+        query = "proto=UDP&dstPort=9000&src=" + LOCAL["client-1"][0]
+        self.eventually(lambda: self.partial(query), "marks for the flow")
+        old = self.partial(query)["id"]
+        status, answer = self.lab.sluiced.delete("/api/v1/flows/" + old)
+        self.assertEqual((status, answer["deleted"], answer["settled"]), (200, "1", True))
+        self.eventually(lambda: (self.partial(query) or {"id": old})["id"] != old,
+                        "marks for the new flow")
+        self.assertLessEqual(self.lab.result(client)["failed"], 2)
 
 
 if __name__ == "__main__":
