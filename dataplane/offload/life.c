@@ -189,7 +189,8 @@ static int leg_insert(struct offload_engine *e, struct resident *r, enum lane_di
 		enum offload_insert_result class;
 		enum offload_reason why = ports_refused(e, p, rule, ret, &err, &class);
 
-		keep_refusal(e, id_of(r), dir, class, ret, &err);
+		/* The device may have been flushed meanwhile, and the slot with it. */
+		keep_refusal(e, choice_id(f, entry), dir, class, ret, &err);
 		if (partial)
 			mark_give(e, (uint16_t)rule->mark, f);
 		flow_let_go(e->flows, f, entry, dir, engine_word(e, OFFLOAD_SOFTWARE, why));

@@ -75,9 +75,10 @@ static int port_start(struct port *p)
 {
 	uint64_t features = RTE_ETH_RX_METADATA_USER_MARK;
 	struct rte_eth_conf conf = {0};
-	int rc;
+	int rc = rte_eth_rx_metadata_negotiate(p->id, &features);
 
-	if (rte_eth_rx_metadata_negotiate(p->id, &features) == 0)
+	/* A driver that has no answer (ice, i40e) does what it always did. */
+	if (rc == 0 || rc == -ENOTSUP)
 		offload_provider_rte_flow_marks(
 			p->id, (features & RTE_ETH_RX_METADATA_USER_MARK) != 0);
 	rc = rte_eth_dev_configure(p->id, 1, 1, &conf);
@@ -153,7 +154,6 @@ static struct port *peer_of(const struct port *p)
 /* The packet that a rule matches, or what it becomes. */
 static uint16_t frame_of(const struct offload_rule *r, bool after, uint8_t *f)
 {
-	static const uint8_t mac[12] = {0x02, 0, 0, 0, 0, 0x11, 0x02, 0, 0, 0, 0, 0x12};
 	const struct ip_addr *src =
 		after && (r->to.set & OFFLOAD_SET_SRC) ? &r->to.src : &r->match.src;
 	const struct ip_addr *dst =
@@ -168,8 +168,8 @@ static uint16_t frame_of(const struct offload_rule *r, bool after, uint8_t *f)
 	uint8_t *l4 = f + l4_at;
 
 	memset(f, 0, FRAME_BYTES);
-	memcpy(f, after ? r->to.dmac : mac, 6);
-	memcpy(f + 6, after ? r->to.smac : mac + 6, 6);
+	memcpy(f, after ? r->to.dmac : r->match.dmac, 6);
+	memcpy(f + 6, after ? r->to.smac : r->match.smac, 6);
 	f[12] = v6 ? 0x86 : 0x08;
 	f[13] = v6 ? 0xdd : 0x00;
 	memcpy(l4, &sport, 2);
