@@ -16,6 +16,7 @@
 #include "offload/engine.h"
 
 #define REQUESTS_A_TURN 8192
+#define REQUESTS_BATCH  32
 #define PASS_BATCH      64
 #define SLICE_US        2000
 /* More nominations a tick than these are not asked for: a fifth of the thread's time. */
@@ -224,19 +225,43 @@ static void serve(
 	}
 }
 
+/* What a request is about is far in memory: a batch's lines come side by side. */
+static void requests_prefetch(struct offload_engine *e, const struct offload_request *q, uint32_t n)
+{
+	const struct nominee *about[REQUESTS_BATCH];
+
+	for (uint32_t i = 0; i < n; i++) {
+		about[i] = choice_at(
+			e->choice, choice_id((enum ip_family)(q[i].family & 1), q[i].entry));
+		if (about[i] != NULL)
+			__builtin_prefetch(about[i]);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (about[i] != NULL &&
+			atomic_load_explicit(&about[i]->state, memory_order_relaxed) ==
+				NOMINEE_RESIDENT)
+			__builtin_prefetch(&e->at[atomic_load_explicit(
+				&about[i]->resident, memory_order_relaxed)]);
+}
+
 static bool drain_rings(struct offload_engine *e)
 {
 	uint64_t now = engine_now_us(e);
-	struct offload_request q;
+	struct offload_request q[REQUESTS_BATCH];
 	bool more = false;
 
 	for (uint32_t w = 0; w < WORKERS_MAX; w++) {
-		int left = REQUESTS_A_TURN;
+		uint32_t left = REQUESTS_A_TURN, n = 0;
 
-		while (e->ring[w] != NULL && left > 0 && spsc_get(e->ring[w], &q)) {
-			serve(e, &q, w, now);
-			left--;
-		}
+		do {
+			for (n = 0; e->ring[w] != NULL && n < REQUESTS_BATCH; n++)
+				if (!spsc_get(e->ring[w], &q[n]))
+					break;
+			requests_prefetch(e, q, n);
+			for (uint32_t i = 0; i < n; i++)
+				serve(e, &q[i], w, now);
+			left -= n;
+		} while (n == REQUESTS_BATCH && left > 0);
 		more |= left == 0;
 	}
 	return more;
