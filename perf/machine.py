@@ -12,6 +12,8 @@ import time
 
 CLOCK_MOVED = 0.02    # of the ticks of an addition: the core's clock
 LOADS_MOVED = 0.25    # of the ticks of a load from 24 MiB: neighbours in the last level cache
+# Units of what is counted and not timed: no machine's state changes it.
+COUNTED = ("bytes", "instructions", "points", "% above", "of the oracle", "of the slots")
 
 
 def read(path):

@@ -192,6 +192,16 @@ class Machine(unittest.TestCase):
         self.assertIn("clock moved", stats.remark(doubtful["result"]))
 
 
+    def test_units_that_are_counted_are_in_scenarios(self):
+        units = set()
+        for path in glob.glob(os.path.join(HERE, "scenarios", "*.json")):
+            with open(path, encoding="utf-8") as f:
+                s = json.load(f)
+            units |= {s["unit"], *(c["unit"] for c in s["cases"] if "unit" in c)}
+        for start in machine.COUNTED:
+            self.assertTrue(any(u.startswith(start) for u in units), start)
+
+
 class Bench(unittest.TestCase):
     """The benchmark's own check is alive: every mode checks packets, and none of them is wrong."""
 
