@@ -389,22 +389,31 @@ static void a_tap_interface(void)
 	close(fd);
 }
 
-static void xdp_sockets_carry(void)
+/* An AF_XDP port on one end of a veth, whose other end is the peer; false where there is none. */
+static bool xdp_begin(uint16_t *index, int *peer)
 {
 	struct rim_port_config cfg = {.name = "xdp", .kind = RIM_PORT_AF_XDP, .iface = "x0"};
+
+	lab();
+	veth("x0", "y0", "");
+	*peer = peer_open("y0");
+	if (rim_port_add(lab_rim, &cfg, index, &lab_err) != 0) {
+		printf("[not run: %s] ", lab_err.text);
+		return false;
+	}
+	WAIT_FOR(lab_up(*index));
+	lab_vport(1, *index, 0);
+	return true;
+}
+
+static void xdp_sockets_carry(void)
+{
 	struct lab_totals before;
 	uint16_t index;
 	int fd;
 
-	lab();
-	veth("x0", "y0", "");
-	fd = peer_open("y0");
-	if (rim_port_add(lab_rim, &cfg, &index, &lab_err) != 0) {
-		printf("[not run: %s] ", lab_err.text);
+	if (!xdp_begin(&index, &fd))
 		goto out;
-	}
-	WAIT_FOR(lab_up(index));
-	lab_vport(1, index, 0);
 	before = lab_totals();
 	echo(fd, 5000);
 	CHECK_EQ(lab_totals().received - before.received, 5000);
@@ -538,19 +547,11 @@ static void each_frame_wakes_from_tap(void)
 
 static void each_frame_wakes_from_xdp(void)
 {
-	struct rim_port_config cfg = {.name = "xdp", .kind = RIM_PORT_AF_XDP, .iface = "x0"};
 	uint16_t index;
 	int fd;
 
-	lab();
-	veth("x0", "y0", "");
-	fd = peer_open("y0");
-	if (rim_port_add(lab_rim, &cfg, &index, &lab_err) != 0) {
-		printf("[not run: %s] ", lab_err.text);
+	if (!xdp_begin(&index, &fd))
 		goto out;
-	}
-	WAIT_FOR(lab_up(index));
-	lab_vport(1, index, 0);
 	each_frame_wakes(fd);
 	CHECK_EQ(rim_vport_remove(lab_rim, 1), 0);
 	lab_port_gone(index);

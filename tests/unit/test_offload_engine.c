@@ -516,17 +516,23 @@ static void port_that_cannot_be_flushed(void)
 	end();
 }
 
+/* Both ports of a flow have another one as proxy, and are to be added again. */
+static void give_proxy(void)
+{
+	for (uint16_t port = 0; port < 2; port++) {
+		ports_remove(lab.e, port);
+		offload_fake_port(lab.fake, port)->facts.proxy = 2;
+	}
+	offload_fake_port(lab.fake, 2)->facts.proxy = 2;
+}
+
 /* Both ports of a flow have another one as proxy, and it leaves with them. */
 static void device_leaves_with_its_proxy(void)
 {
 	uint32_t e;
 
 	begin();
-	for (uint16_t port = 0; port < 2; port++) {
-		ports_remove(lab.e, port);
-		offload_fake_port(lab.fake, port)->facts.proxy = 2;
-	}
-	offload_fake_port(lab.fake, 2)->facts.proxy = 2;
+	give_proxy();
 	for (uint16_t port = 3; port-- > 0;)
 		CHECK_EQ(ports_add(lab.e, port, port, NULL), 0);
 	e = lab_flow(&lab, IP_V4, IP_PROTO_TCP, 1);
@@ -547,11 +553,7 @@ static void proxy_comes_back(void)
 	uint32_t e;
 
 	begin();
-	for (uint16_t port = 0; port < 2; port++) {
-		ports_remove(lab.e, port);
-		offload_fake_port(lab.fake, port)->facts.proxy = 2;
-	}
-	offload_fake_port(lab.fake, 2)->facts.proxy = 2;
+	give_proxy();
 	for (uint16_t port = 0; port < 2; port++)
 		CHECK_EQ(ports_add(lab.e, port, port, NULL), 0);
 	e = lab_flow(&lab, IP_V4, IP_PROTO_TCP, 1);
